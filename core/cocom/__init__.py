@@ -1,0 +1,68 @@
+"""Context compression for retrieval-augmented generation (COCOM, arXiv 2407.09252).
+
+A language model compresses each passage, on its own and offline, into a few *context embeddings*;
+at question time it reads those instead of the passage's text:
+
+    from cocom import Cocom
+
+    model = Cocom.from_pretrained("cocom-tiny")
+    contexts = model.compress(["Ada Lovelace was born in London in 1815."], rate=4)
+    print(model.answer("Where was Ada Lovelace born?", contexts).text)
+
+Importing this package loads neither torch nor transformers; the first use of a class does.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplate
+    from cocom.datatypes import Answer, ContextEmbeddings, Passage, Usage, Window
+    from cocom.engine import Cocom
+    from cocom.errors import CocomError
+    from cocom.reader import GenerationOptions
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Answer": "cocom.datatypes",
+    "Cocom": "cocom.engine",
+    "CocomConfig": "cocom.config",
+    "CocomError": "cocom.errors",
+    "ContextEmbeddings": "cocom.datatypes",
+    "EncoderConfig": "cocom.config",
+    "GenerationOptions": "cocom.reader",
+    "LoraSettings": "cocom.config",
+    "Passage": "cocom.datatypes",
+    "PromptTemplate": "cocom.config",
+    "Usage": "cocom.datatypes",
+    "Window": "cocom.datatypes",
+}
+
+__all__ = [
+    "Answer",
+    "Cocom",
+    "CocomConfig",
+    "CocomError",
+    "ContextEmbeddings",
+    "EncoderConfig",
+    "GenerationOptions",
+    "LoraSettings",
+    "Passage",
+    "PromptTemplate",
+    "Usage",
+    "Window",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'cocom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,229 @@
+"""The language model in its two roles, *compress* and *read*.
+
+The backbone owns the Hugging Face model, its tokenizer and the control tokens' embeddings. Which
+adapter is active and whether dropout is on change only inside `with backbone.role(...)`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+from cocom.config import CocomConfig
+from cocom.errors import ModelError
+from cocom.text_tokens import TextTokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Backbone", "Role"]
+
+Role = Literal["compress", "read"]
+
+
+class Backbone(nn.Module):
+    """A causal language model that compresses and reads.
+
+    Attributes:
+        model: The Hugging Face model; LoRA layers are injected into it where the configuration asks.
+        control: Input embeddings of the control tokens (memory tokens, `<AE>`, `<ENC>`, `<SEP>`),
+            shape (control tokens, hidden). They follow the tokenizer's vocabulary.
+        text: Text to ids and back.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: CocomConfig
+    ) -> None:
+        """Wrap a causal language model and add what `config` asks for.
+
+        Raises:
+            ModelError: The model is no decoder with input embeddings, or the tokenizer is not fast.
+        """
+        super().__init__()
+        if getattr(model.config, "is_encoder_decoder", False) or model.get_output_embeddings() is None:
+            raise ModelError(
+                f"{type(model).__name__} is not a causal language model with an output head, which a "
+                "backbone must be: load one with AutoModelForCausalLM."
+            )
+        self.config = config
+        names = config.control_token_names()
+        self.text = TextTokens(tokenizer, names)
+        weight = model.get_input_embeddings().weight
+        self.control = nn.Embedding(
+            len(names), weight.shape[1], dtype=weight.dtype, device=weight.device
+        )
+        with torch.no_grad():
+            # Near the vocabulary's mean and spread, so that an untrained token disturbs nothing.
+            sample = weight.detach().float()
+            generator = torch.Generator().manual_seed(0)
+            noise = torch.randn(self.control.weight.shape, generator=generator)
+            rows = sample.mean(0) + noise.to(sample.device) * sample.std(0)
+            self.control.weight.copy_(rows)
+        if config.weights != "full":
+            self._add_adapters(model)
+        self.model = model
+        self._lock = threading.RLock()
+        self._role: Role = "read"
+        self._activate(self._role)
+
+    def _add_adapters(self, model: PreTrainedModel) -> None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        shape = self.config.lora
+        targets = shape.target_modules
+        settings = LoraConfig(
+            r=shape.r,
+            lora_alpha=shape.alpha,
+            lora_dropout=shape.dropout,
+            target_modules=targets if isinstance(targets, str) else list(targets),
+            task_type="CAUSAL_LM",
+        )
+        for name in self.adapter_names:
+            inject_adapter_in_model(settings, model, adapter_name=name)
+
+    @property
+    def adapter_names(self) -> tuple[str, ...]:
+        """Names of the LoRA adapters; empty with full weights."""
+        return {"full": (), "shared_lora": ("shared",), "separate_lora": ("compress", "read")}[
+            self.config.weights
+        ]
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs must be."""
+        return self.control.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the input embeddings."""
+        return self.control.weight.dtype
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of input embeddings and context embeddings."""
+        return int(self.control.weight.shape[1])
+
+    @property
+    def max_positions(self) -> int | None:
+        """Positions the model was made for, if it says."""
+        value = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return None if value is None else int(value)
+
+    @property
+    def pad_id(self) -> int:
+        """Id that fills padding; it is masked, so any will do."""
+        return self.text.eos_id
+
+    @contextmanager
+    def role(self, role: Role, *, train: bool = False) -> Iterator[None]:
+        """Use the model in one role; adapters and train/eval mode are as before afterwards.
+
+        One thread at a time: others wait. Nested use in the same thread is allowed.
+        """
+        with self._lock:
+            modes = {module: module.training for module in self.modules()}
+            before = self._role
+            self._activate(role)
+            if not train:
+                self.eval()
+            try:
+                yield
+            finally:
+                self._activate(before)
+                for module, mode in modes.items():
+                    module.training = mode
+
+    def _activate(self, role: Role) -> None:
+        self._role = role
+        if self.config.weights != "separate_lora":
+            return
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        for module in self.model.modules():
+            if isinstance(module, BaseTunerLayer) and module.active_adapters != [role]:
+                trained = [(p, p.requires_grad) for p in module.parameters()]
+                module.set_adapter([role])
+                # peft freezes whatever is not active; both roles are trained in one step here.
+                for parameter, flag in trained:
+                    parameter.requires_grad_(flag)
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Input embeddings of ids (..., T), control tokens included, shape (..., T, H)."""
+        size = self.text.vocabulary_size
+        control = ids >= size
+        words: torch.Tensor = self.model.get_input_embeddings()(ids.masked_fill(control, 0))
+        rows: torch.Tensor = self.control((ids - size).clamp(min=0))
+        return torch.where(control[..., None], rows.to(words.dtype), words)
+
+    def hidden(
+        self, ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Last hidden states (W, L, H): no LM head, no other layer's states kept."""
+        output = self._decoder()(
+            inputs_embeds=self.embed(ids),
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
+        )
+        states: torch.Tensor = output.last_hidden_state
+        return states
+
+    def logits(
+        self,
+        inputs_embeds: torch.Tensor,
+        attention_mask: torch.Tensor,
+        position_ids: torch.Tensor,
+        keep: torch.Tensor,
+    ) -> torch.Tensor:
+        """Logits at the places `keep` of every row, shape (B, kept, vocabulary)."""
+        output = self.model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
+            logits_to_keep=keep,
+        )
+        logits: torch.Tensor = output.logits
+        return logits
+
+    def render_chat(self, turns: list[dict[str, str]]) -> str:
+        """Turns -> prompt text through the tokenizer's chat template.
+
+        A template that has no system role gets the system text in front of the first user turn.
+
+        Raises:
+            ModelError: The tokenizer has no chat template.
+        """
+        tokenizer = self.text.tokenizer
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelError(
+                "prompt.chat is on but the tokenizer has no chat_template: set one on the tokenizer, "
+                "or turn prompt.chat off."
+            )
+        from jinja2.exceptions import TemplateError
+
+        try:
+            return _apply(tokenizer, turns)
+        except TemplateError as error:
+            if turns[0]["role"] != "system" or "system" not in str(error).lower():
+                raise ModelError(f"the tokenizer's chat template refused the turns: {error}.") from error
+            system, user, *rest = turns
+            folded = {"role": user["role"], "content": f"{system['content']}\n{user['content']}"}
+            return _apply(tokenizer, [folded, *rest])
+
+    def _decoder(self) -> nn.Module:
+        decoder = self.model.base_model
+        if decoder is self.model:
+            raise ModelError(f"{type(self.model).__name__} has no base model without a head.")
+        return decoder
+
+
+def _apply(tokenizer: Any, turns: list[dict[str, str]]) -> str:
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert isinstance(text, str)
+    return text

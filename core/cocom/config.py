@@ -1,0 +1,247 @@
+"""How a COCOM model is put together: one frozen, validated value that is saved beside the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from cocom.errors import ConfigError
+
+__all__ = ["CocomConfig", "EncoderConfig", "LoraSettings", "PromptTemplate"]
+
+MemoryPositions = Literal["end", "uniform"]
+MemoryTokens = Literal["shared", "per_rate", "distinct"]
+EmbeddingCount = Literal["proportional", "fixed"]
+Weights = Literal["full", "shared_lora", "separate_lora"]
+EncoderHead = Literal["concat", "mean", "memory_mlp"]
+
+
+@dataclass(frozen=True)
+class PromptTemplate:
+    """The text around passages and question.
+
+    `{passages}` stands for all passages, each laid out by `passage` (where `{passage}` is the slot or
+    the text and `{number}` counts from 1), `{question}` for the question, `{bos}` and `{eos}` for the
+    tokenizer's own tokens. Special tokens and the control tokens `<AE>`, `<ENC>`, `<SEP>` are
+    recognised in templates only, never in passages or questions.
+
+    Attributes:
+        user: The prompt, or the user's turn if `chat`.
+        system: The system turn; folded into the user's where the chat template has none.
+        chat: Whether turns go through the tokenizer's chat template.
+        passage: Layout of one passage.
+        answer_prefix: What stands between the prompt and an answer in training.
+        compress_prefix: What the compressor reads before a passage.
+        compress_suffix: What the compressor reads after a passage, before the memory tokens.
+        auto_encoding: Prompt that asks for the passage itself (the paper's `<AE>`, section 3.2).
+        continuation: Prompt that asks for what follows the passage (section 3.2).
+    """
+
+    user: str = "{bos}{passages}Question: {question}\nAnswer:"
+    system: str = ""
+    chat: bool = False
+    passage: str = "{passage}<SEP>"
+    answer_prefix: str = " "
+    compress_prefix: str = "<ENC>{bos}"
+    compress_suffix: str = "{eos}"
+    auto_encoding: str = "<AE>{bos}{passages}"
+    continuation: str = "{bos}{passages}"
+
+    def __post_init__(self) -> None:
+        for name, needed in (
+            ("user", ("passages", "question")),
+            ("passage", ("passage",)),
+            ("auto_encoding", ("passages",)),
+            ("continuation", ("passages",)),
+        ):
+            for placeholder in needed:
+                found = len(re.findall(r"\{" + placeholder + r"\}", getattr(self, name)))
+                if found != 1:
+                    raise ConfigError(
+                        f"prompt.{name} must contain {{{placeholder}}} exactly once, but has it "
+                        f"{found} times: {getattr(self, name)!r}."
+                    )
+        if self.system and not self.chat:
+            raise ConfigError(
+                f"prompt.system is {self.system!r} but prompt.chat is off: put the text into "
+                "prompt.user, or turn prompt.chat on."
+            )
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """The LoRA adapters' shape; the defaults are the paper's (section 4.1)."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.1
+    target_modules: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        if self.r < 1 or self.alpha < 1:
+            raise ConfigError(f"lora.r and lora.alpha must be at least 1, got {self.r}, {self.alpha}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"lora.dropout must be in [0, 1), got {self.dropout}.")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The light compressor (section 3.4): a BERT-like encoder in place of the language model.
+
+    Attributes:
+        head: "concat" (rate hidden states flattened through one linear map), "mean" (one linear map,
+            then the mean over rate states), or "memory_mlp" (memory tokens, then a two-layer MLP).
+        mlp_hidden: Width of the MLP's hidden layer; 0 takes the reader's hidden size.
+    """
+
+    head: EncoderHead = "concat"
+    mlp_hidden: int = 0
+
+    def __post_init__(self) -> None:
+        _check_choice("encoder.head", self.head, EncoderHead)
+
+
+@dataclass(frozen=True)
+class CocomConfig:
+    """Everything about a COCOM model except its weights.
+
+    Attributes:
+        rates: Compression rates the model serves, passage tokens per embedding.
+        window: Passage tokens compressed at a time; longer passages become several windows.
+        embedding_count: "proportional" gives ceil(tokens / rate) embeddings a window; "fixed" gives
+            ceil(window / rate) whatever the length, as published models do.
+        memory_positions: Position ids of memory tokens: "end" (consecutive, after the passage) or
+            "uniform" (spread over the passage, EPL, arXiv 2409.14364). The reader's slots follow.
+        memory_tokens: One memory token for all ("shared"), one for each rate ("per_rate"), or one
+            for each place ("distinct", as PISCO).
+        weights: One set of full weights for both roles, one LoRA for both, or one LoRA each.
+        lora: Shape of the adapters, if `weights` has any.
+        encoder: The light compressor; None lets the language model compress.
+        prompt: The text around passages and question.
+    """
+
+    rates: tuple[int, ...] = (4, 16, 128)
+    window: int = 128
+    embedding_count: EmbeddingCount = "proportional"
+    memory_positions: MemoryPositions = "end"
+    memory_tokens: MemoryTokens = "shared"
+    weights: Weights = "full"
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    encoder: EncoderConfig | None = None
+    prompt: PromptTemplate = field(default_factory=PromptTemplate)
+
+    def __post_init__(self) -> None:
+        if not self.rates or any(not isinstance(r, int) or r < 1 for r in self.rates):
+            raise ConfigError(f"rates must be one or more whole numbers from 1, got {self.rates!r}.")
+        if len(set(self.rates)) != len(self.rates):
+            raise ConfigError(f"rates holds a rate twice: {self.rates!r}.")
+        if self.window < 1:
+            raise ConfigError(f"window must be at least 1 token, got {self.window}.")
+        if max(self.rates) > self.window:
+            raise ConfigError(
+                f"rate {max(self.rates)} exceeds window {self.window}: a window could not fill one "
+                "embedding; raise window or drop the rate."
+            )
+        _check_choice("embedding_count", self.embedding_count, EmbeddingCount)
+        _check_choice("memory_positions", self.memory_positions, MemoryPositions)
+        _check_choice("memory_tokens", self.memory_tokens, MemoryTokens)
+        _check_choice("weights", self.weights, Weights)
+        if self.memory_positions == "uniform" and self.embedding_count == "fixed":
+            raise ConfigError(
+                "memory_positions 'uniform' needs embedding_count 'proportional', got 'fixed': "
+                "a short window would have more embeddings than positions."
+            )
+        if self.encoder is not None and self.encoder.head != "memory_mlp":
+            if self.embedding_count == "fixed":
+                raise ConfigError(
+                    f"encoder.head {self.encoder.head!r} groups the tokens there are and needs "
+                    "embedding_count 'proportional', got 'fixed'."
+                )
+            if self.encoder.head == "concat" and len(self.rates) > 1:
+                raise ConfigError(
+                    f"encoder.head 'concat' has one linear map and serves one rate, got "
+                    f"{self.rates!r}; use 'mean' or 'memory_mlp' for several."
+                )
+
+    def embeddings_for(self, tokens: int, rate: int) -> int:
+        """Number of context embeddings for a window of `tokens` tokens at `rate`."""
+        size = self.window if self.embedding_count == "fixed" else tokens
+        return -(-size // rate)
+
+    def check_rate(self, rate: int | None) -> int:
+        """Return `rate`, or the model's first rate for None.
+
+        Raises:
+            ConfigError: The model was not made for this rate.
+        """
+        if rate is None:
+            return self.rates[0]
+        if rate not in self.rates:
+            raise ConfigError(
+                f"rate {rate!r} is not among the rates this model serves, "
+                f"{', '.join(map(str, self.rates))}: choose one of them, or train the model for it."
+            )
+        return rate
+
+    def memory_token_names(self) -> tuple[str, ...]:
+        """Names of the memory tokens, in the order of their rows."""
+        if self.memory_tokens == "shared":
+            return ("<MEM>",)
+        if self.memory_tokens == "per_rate":
+            return tuple(f"<MEM@{rate}>" for rate in self.rates)
+        most = -(-self.window // min(self.rates))
+        return tuple(f"<MEM{i}>" for i in range(most))
+
+    def memory_token_run(self, rate: int, count: int) -> tuple[str, ...]:
+        """Names of the `count` memory tokens that follow a window compressed at `rate`."""
+        if self.memory_tokens == "distinct":
+            return self.memory_token_names()[:count]
+        name = "<MEM>" if self.memory_tokens == "shared" else f"<MEM@{rate}>"
+        return (name,) * count
+
+    def control_token_names(self) -> tuple[str, ...]:
+        """Every token this method adds to the vocabulary, in the order of their rows."""
+        return (*self.memory_token_names(), "<AE>", "<ENC>", "<SEP>")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CocomConfig:
+        """Build a configuration from `to_dict`'s values.
+
+        Raises:
+            ConfigError: An unknown name, or a value that cannot be.
+        """
+        parts = dict(values)
+        parts["rates"] = tuple(parts.get("rates", ()))
+        for name, kind in (("lora", LoraSettings), ("prompt", PromptTemplate), ("encoder", EncoderConfig)):
+            if isinstance(parts.get(name), Mapping):
+                part = dict(parts[name])
+                if isinstance(part.get("target_modules"), list):
+                    part["target_modules"] = tuple(part["target_modules"])
+                parts[name] = _build(kind, part, f"{name}.")
+        config = _build(cls, parts, "")
+        assert isinstance(config, cls)
+        return config
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    known = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(
+            f"unknown setting {where}{unknown[0]}: expected one of {', '.join(sorted(known))}."
+        )
+    return kind(**values)
+
+
+def _check_choice(name: str, value: object, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ConfigError(f"{name} must be one of {get_args(choices)}, got {value!r}.")

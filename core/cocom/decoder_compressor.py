@@ -1,0 +1,46 @@
+"""The language model as its own compressor: memory tokens behind the passage (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from cocom.backbone import Backbone
+from cocom.datatypes import Window
+from cocom.splice import WindowRow, gather_states, pack_windows
+
+__all__ = ["DecoderCompressor"]
+
+
+class DecoderCompressor:
+    """Windows of token ids -> context embeddings, through the backbone's *compress* role."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._config = backbone.config
+        text = backbone.text
+        self._prefix = text.encode_template(self._config.prompt.compress_prefix)
+        self._suffix = text.encode_template(self._config.prompt.compress_suffix)
+
+    def windows(self, text: str) -> list[list[int]]:
+        """Token ids of a passage, in windows."""
+        return self.backbone.text.windows(text, self._config.window)
+
+    def row(self, ids: Sequence[int], rate: int) -> WindowRow:
+        """Lay out one window for the forward pass."""
+        window = Window(len(ids), self._config.embeddings_for(len(ids), rate))
+        control = self.backbone.text.control_ids
+        memory = [control[n] for n in self._config.memory_token_run(rate, window.embeddings)]
+        return WindowRow(
+            [*self._prefix, *ids, *self._suffix, *memory], window, len(self._prefix), rate
+        )
+
+    def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
+        """Context embeddings of windows, one after the other, shape (M, H); differentiable."""
+        batch = pack_windows(
+            rows, self.backbone.pad_id, uniform=self._config.memory_positions == "uniform"
+        ).to(self.backbone.device)
+        with self.backbone.role("compress", train=train):
+            hidden = self.backbone.hidden(batch.ids, batch.attention_mask, batch.position_ids)
+        return gather_states(hidden, batch.memory_index)

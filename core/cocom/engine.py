@@ -1,0 +1,299 @@
+"""`Cocom`: compress passages, answer from them, keep the model. Delegates, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from cocom.backbone import Backbone
+from cocom.compressor import Compressor, WindowCompressor
+from cocom.config import CocomConfig
+from cocom.datatypes import Answer, ContextEmbeddings, Passage
+from cocom.decoder_compressor import DecoderCompressor
+from cocom.encoder_compressor import EncoderCompressor
+from cocom.errors import EmptyPassageError, FingerprintError, InputError
+from cocom.fingerprint import fingerprint_of
+from cocom.prompt import Slot, UserText, build_prompt, fill_template
+from cocom.reader import GenerationOptions, Reader, ReadRequest
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["Cocom", "PassageLike"]
+
+PassageLike = str | Passage | ContextEmbeddings
+"""A passage to read: text is read as text, context embeddings through their slots."""
+
+
+class Cocom:
+    """Context compression with one language model.
+
+    Attributes:
+        config: How the model is put together.
+        backbone: The language model in its two roles.
+        encoder: The light compressor, or None where the language model compresses.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        config: CocomConfig | None = None,
+        *,
+        encoder: PreTrainedModel | None = None,
+        encoder_tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        """Put a COCOM model together from a causal language model; its new weights are untrained.
+
+        Args:
+            model: Any Hugging Face causal language model.
+            tokenizer: Its fast tokenizer.
+            config: How to put them together; None takes the paper's settings.
+            encoder: The light compressor's encoder, if `config.encoder` asks for one.
+            encoder_tokenizer: The encoder's fast tokenizer.
+
+        Raises:
+            ModelError: The model or a tokenizer lacks something the method needs.
+            InputError: An encoder without `config.encoder`, or the other way round.
+        """
+        self.config = config or CocomConfig()
+        if (self.config.encoder is None) != (encoder is None or encoder_tokenizer is None):
+            raise InputError(
+                f"config.encoder is {self.config.encoder} but encoder is "
+                f"{type(encoder).__name__} and encoder_tokenizer {type(encoder_tokenizer).__name__}: "
+                "give all three for a light compressor, or none."
+            )
+        self.backbone = Backbone(model, tokenizer, self.config)
+        self.encoder: EncoderCompressor | None = None
+        self.window_compressor: WindowCompressor
+        if encoder is not None and encoder_tokenizer is not None:
+            self.encoder = EncoderCompressor(
+                encoder, encoder_tokenizer, self.config, self.backbone.hidden_size
+            )
+            self.window_compressor = self.encoder
+        else:
+            self.window_compressor = DecoderCompressor(self.backbone)
+        self._compressor = Compressor(self.window_compressor, self.config, self.backbone.text)
+        self._reader = Reader(self.backbone)
+        self._fingerprint: str | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | PathLike[str] = "cocom-tiny",
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Cocom:
+        """Load a saved model: "cocom-tiny" (ships with the package) or a folder.
+
+        Args:
+            name_or_path: Name of the shipped model, or a folder written by `save_pretrained`.
+            device: Where to put it; None takes CUDA if there is one, else the CPU.
+            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU.
+
+        Raises:
+            CheckpointError: The folder is missing, incomplete, damaged or no COCOM model.
+        """
+        from cocom.persistence import load
+
+        return load(name_or_path, device=device, dtype=dtype)
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write the whole model into a folder; it appears complete or not at all.
+
+        Raises:
+            CheckpointError: The folder exists and holds something else than a COCOM model.
+        """
+        from cocom.persistence import save
+
+        save(self, folder)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, tokenizer and settings: what a context embedding's meaning rests on."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_of(self)
+        return self._fingerprint
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The parts that hold weights, by name."""
+        parts: dict[str, nn.Module] = {"backbone": self.backbone}
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder
+        return parts
+
+    def weights_changed(self) -> None:
+        """Forget the fingerprint; call it after changing weights by hand."""
+        self._fingerprint = None
+
+    def compress(
+        self,
+        passages: Sequence[str | Passage],
+        *,
+        rate: int | None = None,
+        batch_tokens: int = 8192,
+        keep_text: bool = True,
+        progress: bool = False,
+    ) -> list[ContextEmbeddings]:
+        """Compress passages, each on its own (paper, section 3.1).
+
+        Args:
+            passages: Texts; longer ones than the model's window are compressed in windows.
+            rate: Passage tokens per embedding; None takes the model's first rate.
+            batch_tokens: Rows in one forward pass, padding included.
+            keep_text: Whether results carry their passage.
+            progress: Show a progress bar.
+
+        Returns:
+            One result a passage, in order; ceil(tokens / rate) embeddings a window.
+
+        Raises:
+            EmptyPassageError: A passage without text.
+            ConfigError: The model does not serve `rate`.
+            InputError: A single text instead of a sequence, or a bad option.
+        """
+        if isinstance(passages, str | Passage):
+            raise InputError("passages must be a sequence of texts, got a single one: put it in a list.")
+        return self._compressor.compress(
+            [p if isinstance(p, Passage) else Passage(p) for p in passages],
+            rate=rate,
+            fingerprint=self.fingerprint,
+            batch_tokens=batch_tokens,
+            keep_text=keep_text,
+            progress=progress,
+        )
+
+    def answer(
+        self, question: str, passages: Sequence[PassageLike] = (), **options: Any
+    ) -> Answer:
+        """Answer one question from any number of passages.
+
+        Args:
+            question: What is asked.
+            passages: Context embeddings and texts, in any order; none asks the model alone.
+            **options: Fields of `GenerationOptions`, such as `max_new_tokens` or `stop`.
+
+        Raises:
+            FingerprintError: Context embeddings that another model made.
+            PromptTooLongError: Prompt and answer do not fit the model.
+            EmptyPassageError: A passage without text.
+            InputError: An empty question or a bad option.
+        """
+        return self.answer_batch([question], [passages], **options)[0]
+
+    def answer_batch(
+        self,
+        questions: Sequence[str],
+        passages: Sequence[Sequence[PassageLike]],
+        *,
+        batch_size: int = 16,
+        **options: Any,
+    ) -> list[Answer]:
+        """Answer questions together; each has its own passages, as many as it likes.
+
+        The answers are those that `answer` gives one at a time.
+
+        Args:
+            questions: What is asked.
+            passages: Each question's passages.
+            batch_size: Questions decoded at a time.
+            **options: Fields of `GenerationOptions`.
+
+        Raises:
+            InputError: The numbers of questions and of passage lists differ; else as `answer`.
+        """
+        if isinstance(questions, str):
+            raise InputError("questions must be a sequence, got a single text: call answer() for one.")
+        if len(questions) != len(passages):
+            raise InputError(
+                f"got {len(questions)} questions but {len(passages)} lists of passages: "
+                "pass one list a question (it may be empty)."
+            )
+        requests = [self.request(q, p) for q, p in zip(questions, passages, strict=True)]
+        return self._reader.read(requests, _options(options), batch_size=batch_size)
+
+    def stream(
+        self, question: str, passages: Sequence[PassageLike] = (), **options: Any
+    ) -> Iterator[str]:
+        """Answer one question piece by piece; arguments and errors as `answer`."""
+        return self._reader.stream(self.request(question, passages), _options(options))
+
+    def reconstruct(self, contexts: ContextEmbeddings, **options: Any) -> str:
+        """Write a passage back from its embeddings: what survived the compression.
+
+        Works for models trained to auto-encode (paper, section 3.2).
+
+        Args:
+            contexts: One passage's context embeddings.
+            **options: Fields of `GenerationOptions`; by default as many tokens as were compressed.
+        """
+        self._check_fingerprint(contexts, 0)
+        pieces: list[str] = []
+        start = 0
+        template = self.config.prompt.auto_encoding
+        prompt = self.backbone.text.encode(fill_template(template, {"passages": [Slot(0)]}))
+        for window in contexts.windows:
+            part = contexts.embeddings[start : start + window.embeddings]
+            start += window.embeddings
+            one = ContextEmbeddings(
+                part, contexts.rate, (window,), window.tokens, contexts.fingerprint
+            )
+            settings = _options({"max_new_tokens": window.tokens + 8, **options})
+            answer = self._reader.read([ReadRequest(prompt, (one,))], settings)[0]
+            pieces.append(self.backbone.text.decode(answer.token_ids))
+        return "".join(pieces).strip()
+
+    def request(self, question: str, passages: Sequence[PassageLike]) -> ReadRequest:
+        """Build the prompt of a question: token ids, slots, and the embeddings to put there."""
+        if not isinstance(question, str) or not question.strip():
+            raise InputError(f"question must be a text that asks something, got {question!r}.")
+        if isinstance(passages, str | Passage | ContextEmbeddings):
+            raise InputError(
+                f"passages must be a sequence, got a single {type(passages).__name__}: put it in a list."
+            )
+        contexts: list[ContextEmbeddings] = []
+        parts: list[UserText | Slot] = []
+        for i, passage in enumerate(passages):
+            if isinstance(passage, ContextEmbeddings):
+                self._check_fingerprint(passage, i)
+                parts.append(Slot(len(contexts)))
+                contexts.append(passage)
+                continue
+            text = passage.text if isinstance(passage, Passage) else passage
+            if not isinstance(text, str):
+                raise InputError(
+                    f"passage {i} must be text or context embeddings, got {type(text).__name__}."
+                )
+            if not text.strip():
+                raise EmptyPassageError(f"passage {i} has no text to read, got {text[:20]!r}: leave it out.")
+            parts.append(UserText(text))
+        pieces = build_prompt(
+            self.config.prompt, question.strip(), parts, self.backbone.render_chat
+        )
+        return ReadRequest(self.backbone.text.encode(pieces), tuple(contexts))
+
+    def _check_fingerprint(self, contexts: ContextEmbeddings, index: int) -> None:
+        if contexts.fingerprint != self.fingerprint:
+            raise FingerprintError(
+                f"passage {index} was compressed by model {contexts.fingerprint[:12]}, but this model is "
+                f"{self.fingerprint[:12]}: compress the passage again, or load the model that did."
+            )
+
+
+def _options(values: Mapping[str, Any]) -> GenerationOptions:
+    try:
+        return GenerationOptions(**values)
+    except TypeError:
+        known = sorted(GenerationOptions.__dataclass_fields__)
+        unknown = sorted(set(values) - set(known))
+        if not unknown:
+            raise
+        raise InputError(
+            f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}."
+        ) from None

@@ -1,0 +1,281 @@
+"""A model as a folder: plain Hugging Face parts, safetensors only, written whole or not at all.
+
+    cocom.json            format version, configuration, fingerprint
+    backbone/             the language model and its tokenizer, as `from_pretrained` reads them
+    control.safetensors   input embeddings of the control tokens
+    adapters.safetensors  LoRA weights of both roles, if there are any
+    encoder/              the light compressor's encoder and tokenizer, if there is one
+    encoder.safetensors   its memory tokens and head
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cocom.config import CocomConfig
+from cocom.errors import CheckpointError, CocomError
+
+if TYPE_CHECKING:
+    from cocom.engine import Cocom
+
+__all__ = ["FORMAT_VERSION", "SHIPPED", "load", "load_weights", "save"]
+
+FORMAT_VERSION = 1
+SHIPPED = ("cocom-tiny",)
+_MANIFEST = "cocom.json"
+
+
+def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
+    """Write `model` into `folder` (see `Cocom.save_pretrained`)."""
+    target = Path(folder)
+    if target.exists() and (not target.is_dir() or not _may_replace(target)):
+        raise CheckpointError(
+            f"'{target}' exists and is not a COCOM model folder: choose another folder or remove it."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write(model, staging)
+        staging.chmod(0o755)
+        if target.exists():
+            old = staging.with_name(staging.name + ".old")
+            target.rename(old)
+            staging.rename(target)
+            shutil.rmtree(old)
+        else:
+            staging.rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _may_replace(folder: Path) -> bool:
+    return (folder / _MANIFEST).is_file() or not any(folder.iterdir())
+
+
+def _write(model: Cocom, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    backbone = model.backbone
+    with _quiet():
+        backbone.model.save_pretrained(
+            folder / "backbone", state_dict=_without_adapters(backbone.model.state_dict())
+        )
+        backbone.text.tokenizer.save_pretrained(str(folder / "backbone"))
+    save_file(_copied(backbone.control.state_dict()), folder / "control.safetensors")
+    adapters = {k: v for k, v in backbone.model.state_dict().items() if _is_adapter(k)}
+    if adapters:
+        save_file(_copied(adapters), folder / "adapters.safetensors")
+    if model.encoder is not None:
+        with _quiet():
+            model.encoder.encoder.save_pretrained(folder / "encoder")
+            model.encoder.text.tokenizer.save_pretrained(str(folder / "encoder"))
+        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        save_file(_copied(own), folder / "encoder.safetensors")
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": model.fingerprint,
+        "config": model.config.to_dict(),
+    }
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Cocom:
+    """Read a model folder (see `Cocom.from_pretrained`)."""
+    from cocom.engine import Cocom
+
+    folder = _locate(name_or_path)
+    manifest = _read_manifest(folder)
+    config = CocomConfig.from_dict(manifest["config"])
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    kind = _dtype(dtype) or (None if place.type == "cuda" else torch.float32)
+    model, tokenizer = _hugging_face(folder / "backbone", kind, causal=True)
+    encoder, encoder_tokenizer = (
+        _hugging_face(folder / "encoder", kind, causal=False) if config.encoder else (None, None)
+    )
+    cocom = Cocom(
+        model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer
+    )
+    load_weights(cocom, folder, backbone=False)
+    for module in cocom.modules().values():
+        module.to(place).eval()
+    if cocom.fingerprint != manifest["fingerprint"]:
+        if kind in (None, torch.float32, torch.bfloat16):
+            raise CheckpointError(
+                f"the weights in '{folder}' have fingerprint {cocom.fingerprint[:12]} but {_MANIFEST} says "
+                f"{str(manifest['fingerprint'])[:12]}: the folder was changed after it was saved; save it again."
+            )
+        # float16 cannot hold every bfloat16 value; what was saved is what counts.
+        cocom._fingerprint = str(manifest["fingerprint"])
+    return cocom
+
+
+def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool = True) -> None:
+    """Put a folder's weights into a model of the same make, strictly.
+
+    Args:
+        model: Receives the weights.
+        folder: Written by `save`.
+        backbone: Also read the language model and the encoder, not only what was added to them.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or names or shapes differ.
+    """
+    source = Path(folder)
+    _assign(model.backbone.control.state_dict(), _tensors(source / "control.safetensors"))
+    adapters = {k: v for k, v in model.backbone.model.state_dict().items() if _is_adapter(k)}
+    if adapters:
+        _assign(adapters, _tensors(source / "adapters.safetensors"))
+    if model.encoder is not None:
+        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        _assign(own, _tensors(source / "encoder.safetensors"))
+    if backbone:
+        parts: list[tuple[Any, str]] = [(model.backbone.model, "backbone")]
+        if model.encoder is not None:
+            parts.append((model.encoder.encoder, "encoder"))
+        for module, name in parts:
+            stored, _ = _hugging_face(source / name, None, causal=name == "backbone")
+            _assign(_without_adapters(module.state_dict()), stored.state_dict())
+    model.weights_changed()
+
+
+def _assign(targets: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tensor]) -> None:
+    missing, extra = sorted(set(targets) - set(stored)), sorted(set(stored) - set(targets))
+    if missing or extra:
+        raise CheckpointError(
+            f"the stored weights do not fit this model: missing {missing[:3]}, not expected {extra[:3]}."
+        )
+    with torch.no_grad():
+        for name, target in targets.items():
+            if target.shape != stored[name].shape:
+                raise CheckpointError(
+                    f"'{name}' has shape {tuple(stored[name].shape)} in the file but "
+                    f"{tuple(target.shape)} in the model."
+                )
+        for name, target in targets.items():
+            target.copy_(stored[name])
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise CheckpointError(f"'{path.parent}' lacks {path.name}: the folder is incomplete, save it again.")
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"'{path}' cannot be read ({error}): the file is damaged.") from error
+    return tensors
+
+
+def _locate(name_or_path: str | os.PathLike[str]) -> Path:
+    path = Path(name_or_path)
+    if str(name_or_path) in SHIPPED and not path.is_dir():
+        path = Path(str(files("cocom"))) / "models" / str(name_or_path)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"'{name_or_path}' is neither a model folder nor a model that ships with cocom "
+            f"({', '.join(SHIPPED)}): check the path."
+        )
+    if not (path / _MANIFEST).is_file():
+        raise CheckpointError(
+            f"'{path}' has no {_MANIFEST}, so it is no COCOM model folder: point to one that "
+            "save_pretrained or `cocom train` wrote."
+        )
+    return path
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / _MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+        if not {"config", "fingerprint"} <= set(manifest):
+            raise KeyError("config or fingerprint")
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'{path}' cannot be read ({error}): the file is damaged.") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"'{folder}' has format_version {version}, but this cocom reads {FORMAT_VERSION}: "
+            "install the version of cocom that wrote it."
+        )
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> tuple[Any, Any]:
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"'{folder.parent}' lacks {folder.name}/config.json: the folder is incomplete, save it again."
+        )
+    kind = AutoModelForCausalLM if causal else AutoModel
+    try:
+        with _quiet():
+            model, report = kind.from_pretrained(
+                folder, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except CocomError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"'{folder}' cannot be read: {error}") from error
+    faults = {k: v for k, v in report.items() if v and k != "error_msgs"} | (
+        {"errors": report["error_msgs"]} if report.get("error_msgs") else {}
+    )
+    if faults:
+        raise CheckpointError(f"the weights in '{folder}' do not fit its config.json: {faults}.")
+    return model, tokenizer
+
+
+def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:
+    if value is None or isinstance(value, torch.dtype):
+        return value
+    found = getattr(torch, value, None)
+    if not isinstance(found, torch.dtype):
+        raise CheckpointError(
+            f"dtype {value!r} is unknown: choose float32, bfloat16 or float16."
+        )
+    return found
+
+
+def _is_adapter(name: str) -> bool:
+    return ".lora_" in name
+
+
+def _without_adapters(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.replace(".base_layer.", "."): v for k, v in state.items() if not _is_adapter(k)}
+
+
+def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of transformers, which say nothing for local files."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
