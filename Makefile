@@ -11,8 +11,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_OPTIONS ?=
-QUESTION ?= Where was Ada Lovelace born?
-SAMPLES = core/cocom/samples
+QUESTION ?= Where was Marie Curie born?
+SAMPLES = core/cocom/samples/documents
 
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet $(PIP_OPTIONS) --constraint constraints.txt
