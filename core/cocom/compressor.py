@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 import torch
 from tqdm import tqdm
 
+from cocom.batching import batches_by_length
 from cocom.config import CocomConfig
 from cocom.datatypes import ContextEmbeddings, Passage, Window
 from cocom.errors import EmptyPassageError, InputError
 from cocom.splice import WindowRow
-from cocom.text_tokens import TextTokens
+from cocom.text_tokens import TextTokens, TextWindow
 
 __all__ = ["Compressor", "WindowCompressor"]
 
@@ -20,8 +21,8 @@ __all__ = ["Compressor", "WindowCompressor"]
 class WindowCompressor(Protocol):
     """What turns windows into embeddings: the language model itself, or a light encoder."""
 
-    def windows(self, text: str) -> list[list[int]]:
-        """Token ids of a passage, in windows."""
+    def windows(self, text: str) -> list[TextWindow]:
+        """Cut a passage into windows."""
         ...
 
     def row(self, ids: Sequence[int], rate: int) -> WindowRow:
@@ -74,12 +75,12 @@ class Compressor:
         rows: list[WindowRow] = []
         owners: list[int] = []
         for i, passage in enumerate(passages):
-            for ids in self._windows_of(passage, i):
-                rows.append(self._windows.row(ids, rate))
+            for window in self._windows_of(passage, i):
+                rows.append(self._windows.row(window.ids, rate))
                 owners.append(i)
         states: list[torch.Tensor | None] = [None] * len(rows)
         with torch.no_grad(), _bar(len(rows), progress) as bar:
-            for batch in _batches([len(row.ids) for row in rows], batch_tokens):
+            for batch in batches_by_length([len(row.ids) for row in rows], batch_tokens):
                 embedded = self._windows.embed([rows[i] for i in batch])
                 sizes = [rows[i].window.embeddings for i in batch]
                 for i, part in zip(batch, embedded.split(sizes), strict=True):
@@ -103,30 +104,18 @@ class Compressor:
             for i, passage in enumerate(passages)
         ]
 
-    def _windows_of(self, passage: Passage, index: int) -> list[list[int]]:
+    def _windows_of(self, passage: Passage, index: int) -> list[TextWindow]:
         if not isinstance(passage.text, str):
             raise InputError(
                 f"passage {index} must be text, got {type(passage.text).__name__}: pass a str or a Passage."
             )
         windows = self._windows.windows(passage.text) if passage.text.strip() else []
-        if not windows or not windows[0]:
+        if not windows or not windows[0].ids:
             name = f" (id {passage.id!r})" if passage.id is not None else ""
             raise EmptyPassageError(
                 f"passage {index}{name} has no text to compress, got {passage.text[:20]!r}: leave it out."
             )
         return windows
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices in batches of like length whose padded size stays within `budget` rows."""
-    batch: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _bar(total: int, show: bool) -> tqdm[NoReturn]:

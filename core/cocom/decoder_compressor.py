@@ -9,6 +9,7 @@ import torch
 from cocom.backbone import Backbone
 from cocom.datatypes import Window
 from cocom.splice import WindowRow, gather_states, pack_windows
+from cocom.text_tokens import TextWindow
 
 __all__ = ["DecoderCompressor"]
 
@@ -23,8 +24,8 @@ class DecoderCompressor:
         self._prefix = text.encode_template(self._config.prompt.compress_prefix)
         self._suffix = text.encode_template(self._config.prompt.compress_suffix)
 
-    def windows(self, text: str) -> list[list[int]]:
-        """Token ids of a passage, in windows."""
+    def windows(self, text: str) -> list[TextWindow]:
+        """Cut a passage into windows."""
         return self.backbone.text.windows(text, self._config.window)
 
     def row(self, ids: Sequence[int], rate: int) -> WindowRow:
@@ -41,6 +42,8 @@ class DecoderCompressor:
         batch = pack_windows(
             rows, self.backbone.pad_id, uniform=self._config.memory_positions == "uniform"
         ).to(self.backbone.device)
+        # Padding stands behind everything a causal model looks at, so no row needs to be masked.
+        unmasked = torch.ones_like(batch.attention_mask)
         with self.backbone.role("compress", train=train):
-            hidden = self.backbone.hidden(batch.ids, batch.attention_mask, batch.position_ids)
+            hidden = self.backbone.hidden(batch.ids, unmasked, batch.position_ids)
         return gather_states(hidden, batch.memory_index)

@@ -12,7 +12,7 @@ from cocom.config import CocomConfig
 from cocom.datatypes import Window
 from cocom.errors import ConfigError
 from cocom.splice import WindowRow, gather_states, pack_windows
-from cocom.text_tokens import TextTokens
+from cocom.text_tokens import TextTokens, TextWindow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,8 +74,8 @@ class EncoderCompressor(nn.Module):
             self.head = nn.Linear(width * groups, hidden_size)
         self.head.to(encoder.device, encoder.dtype)
 
-    def windows(self, text: str) -> list[list[int]]:
-        """Token ids of a passage, in windows."""
+    def windows(self, text: str) -> list[TextWindow]:
+        """Cut a passage into windows."""
         return self.text.windows(text, self._config.window)
 
     def row(self, ids: Sequence[int], rate: int) -> WindowRow:

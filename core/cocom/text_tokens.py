@@ -22,7 +22,7 @@ from cocom.prompt import Piece, Slot, Template, UserText
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["EncodedPrompt", "TextTokens"]
+__all__ = ["EncodedPrompt", "TextTokens", "TextWindow"]
 
 _MARKUP = re.compile(r"^[<\[].*[>\]]$", re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]|\n+")
@@ -39,6 +39,15 @@ class EncodedPrompt:
 
     ids: tuple[int, ...]
     slots: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class TextWindow:
+    """A stretch of a text: its token ids, and where it starts and ends in characters."""
+
+    ids: list[int]
+    start: int
+    end: int
 
 
 class TextTokens:
@@ -150,30 +159,36 @@ class TextTokens:
         assert isinstance(text, str)
         return text
 
-    def windows(self, text: str, size: int) -> list[list[int]]:
-        """Token ids of a text in windows of at most `size` tokens.
+    def windows(self, text: str, size: int) -> list[TextWindow]:
+        """Cut a text into windows of at most `size` tokens.
 
-        Cut after the last sentence end that fits, or at a token boundary where a sentence alone is
-        longer; together the windows hold every token of the text, in order.
+        Cuts fall after the last sentence end that fits, or at a token boundary where a sentence alone
+        is longer; together the windows hold every token of the text, in order.
         """
         ids, offsets = self._encode(text, first=False)
-        if len(ids) <= size:
-            return [ids]
-        ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-        boundaries = _tokens_at(offsets, ends)
-        windows: list[list[int]] = []
-        start = 0
+        cuts = [0]
+        boundaries: list[int] = []
+        if len(ids) > size:
+            boundaries = _tokens_at(offsets, [m.end() for m in _SENTENCE_END.finditer(text)])
         position = 0
-        while len(ids) - start > size:
-            cut = start + size
+        while len(ids) - cuts[-1] > size:
+            cut = cuts[-1] + size
             while position < len(boundaries) and boundaries[position] <= cut:
                 position += 1
-            if position and boundaries[position - 1] > start:
+            if position and boundaries[position - 1] > cuts[-1]:
                 cut = boundaries[position - 1]
-            windows.append(ids[start:cut])
-            start = cut
-        windows.append(ids[start:])
-        return windows
+            cuts.append(cut)
+        starts = [0, *(offsets[cut][0] for cut in cuts[1:])]
+        return [
+            TextWindow(ids[a:b], start, end)
+            for (a, b), (start, end) in zip(
+                pairwise([*cuts, len(ids)]), pairwise([*starts, len(text)]), strict=True
+            )
+        ]
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each token of `encode_text` starts and ends in characters."""
+        return self._encode(text, first=False)[1]
 
     def _fill_names(self, template: str) -> str:
         return template.replace("{bos}", self.tokenizer.bos_token or "").replace(

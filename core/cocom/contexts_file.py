@@ -1,0 +1,102 @@
+"""Context embeddings in one safetensors file: compress now, answer later."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from cocom.datatypes import ContextEmbeddings, Passage, Window
+from cocom.errors import DataError, InputError
+
+__all__ = ["load_contexts", "save_contexts"]
+
+_FORMAT = "cocom.contexts.1"
+
+
+def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike[str]) -> None:
+    """Write context embeddings, exactly as they are, into one file.
+
+    Passages that were kept are written too; their metadata must be plain JSON values.
+
+    Raises:
+        InputError: Nothing to write, or a passage's metadata is not JSON.
+    """
+    if not contexts:
+        raise InputError(f"there are no context embeddings to write to '{path}': compress passages first.")
+    entries = []
+    for i, context in enumerate(contexts):
+        entry = {
+            "rate": context.rate,
+            "windows": [dataclasses.astuple(window) for window in context.windows],
+            "text_tokens": context.text_tokens,
+            "fingerprint": context.fingerprint,
+            "passage": None if context.passage is None else dataclasses.asdict(context.passage),
+        }
+        try:
+            entries.append(json.dumps(entry))
+        except TypeError as error:
+            raise InputError(
+                f"the metadata of passage {i} cannot be written as JSON ({error}): keep plain values there."
+            ) from error
+    tensors = {str(i): c.embeddings.detach().cpu().contiguous() for i, c in enumerate(contexts)}
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, staging = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    try:
+        metadata = {"format": _FORMAT, "contexts": "[" + ",".join(entries) + "]"}
+        save_file(tensors, staging, metadata=metadata)
+        os.chmod(staging, 0o644)
+        os.replace(staging, target)
+    finally:
+        Path(staging).unlink(missing_ok=True)
+
+
+def load_contexts(
+    path: str | os.PathLike[str], *, device: str | torch.device = "cpu"
+) -> list[ContextEmbeddings]:
+    """Read what `save_contexts` wrote, bit for bit.
+
+    Raises:
+        DataError: The file is missing, damaged, or something else.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"'{path}' does not exist: write it with save_contexts or `cocom compress`.")
+    try:
+        with safe_open(os.fspath(path), framework="pt", device=str(device)) as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise DataError(
+                    f"'{path}' has format {metadata.get('format')!r}, but expected {_FORMAT!r}: it holds no "
+                    "context embeddings, or another version of cocom wrote it."
+                )
+            return [
+                _context(entry, file.get_tensor(str(i)))
+                for i, entry in enumerate(json.loads(metadata["contexts"]))
+            ]
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"'{path}' cannot be read ({error}): the file is damaged.") from error
+
+
+def _context(entry: dict[str, object], embeddings: torch.Tensor) -> ContextEmbeddings:
+    windows = entry["windows"]
+    passage = entry["passage"]
+    assert isinstance(windows, list)
+    return ContextEmbeddings(
+        embeddings=embeddings,
+        rate=int(str(entry["rate"])),
+        windows=tuple(Window(*window) for window in windows),
+        text_tokens=int(str(entry["text_tokens"])),
+        fingerprint=str(entry["fingerprint"]),
+        passage=Passage(**passage) if isinstance(passage, dict) else None,
+    )

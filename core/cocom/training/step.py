@@ -1,0 +1,105 @@
+"""One training step: compress, splice, read, loss. All of a model's weights as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from cocom.batching import batches_by_length
+from cocom.config import CocomConfig
+from cocom.engine import Cocom
+from cocom.errors import ConfigError
+from cocom.splice import (
+    IGNORE,
+    ReadBatch,
+    WindowRow,
+    branch_attention_mask,
+    fill_slots,
+    pack_prompts,
+)
+from cocom.training.objectives import Example
+
+__all__ = ["Collator", "TrainingModule"]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Stacks examples into the inputs of `TrainingModule`."""
+
+    pad_id: int
+    config: CocomConfig
+
+    def __call__(self, examples: Sequence[Example | Sequence[Example]]) -> dict[str, Any]:
+        """Stack examples; a dataset may give several at one index."""
+        flat = [e for item in examples for e in ([item] if isinstance(item, Example) else item)]
+        read = pack_prompts(
+            [e.row for e in flat],
+            self.pad_id,
+            uniform=self.config.memory_positions == "uniform",
+            left=False,
+        )
+        return {"windows": [w for e in flat for w in e.windows], "read": read}
+
+
+class TrainingModule(nn.Module):
+    """The loss of a batch; its parameters are those of the model."""
+
+    def __init__(self, model: Cocom, *, frozen_reader: bool = False) -> None:
+        """Train `model`.
+
+        Args:
+            model: Changed in place.
+            frozen_reader: Train only what compresses (the paper's ablation, section 5.3).
+
+        Raises:
+            ConfigError: The reader cannot be frozen, because compressor and reader share weights.
+        """
+        super().__init__()
+        self.model = model
+        self.parts = nn.ModuleDict(model.modules())
+        backbone = model.backbone
+        adapters = model.config.weights != "full"
+        if frozen_reader and model.encoder is None and model.config.weights != "separate_lora":
+            raise ConfigError(
+                f"frozen_reader needs a compressor of its own, but weights is {model.config.weights!r}: "
+                "set weights to 'separate_lora', or use a light compressor."
+            )
+        for name, parameter in backbone.model.named_parameters():
+            trains = ".lora_" in name if adapters else not frozen_reader
+            if frozen_reader and ".read." in name:
+                trains = False
+            if model.encoder is not None and ".compress." in name:
+                trains = False
+            parameter.requires_grad_(trains)
+
+    def forward(self, windows: list[WindowRow], read: ReadBatch) -> dict[str, torch.Tensor]:
+        """Mean cross-entropy over the labelled tokens of a batch."""
+        backbone = self.model.backbone
+        read = read.to(backbone.device)
+        embeds = backbone.embed(read.ids)
+        if windows:
+            embeds = fill_slots(embeds, read.slot_index, self._compress(windows))
+        mask = read.attention_mask
+        if bool((read.branch > 1).any()):
+            mask = branch_attention_mask(read)
+        targets = read.labels[:, 1:]
+        keep = (targets != IGNORE).any(0).nonzero().squeeze(1)
+        with backbone.role("read", train=self.training):
+            logits = backbone.logits(embeds, mask, read.position_ids, keep)
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets[:, keep].flatten(), ignore_index=IGNORE
+        )
+        return {"loss": loss}
+
+    def _compress(self, windows: Sequence[WindowRow]) -> torch.Tensor:
+        parts: dict[int, torch.Tensor] = {}
+        lengths = [len(row.ids) for row in windows]
+        for batch in batches_by_length(lengths, sum(lengths), least=0.6):
+            rows = [windows[i] for i in batch]
+            states = self.model.window_compressor.embed(rows, train=self.training)
+            parts |= zip(batch, states.split([r.window.embeddings for r in rows]), strict=True)
+        return torch.cat([parts[i] for i in range(len(windows))])

@@ -1,0 +1,105 @@
+"""Where the shipped model's examples come from: random strings, generated facts, real text."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from data import RealData
+
+from cocom import Cocom
+from cocom.training.facts import FactGenerator
+from cocom.training.objectives import Example, Objectives
+
+RATES = (4, 16, 128)
+RATE_WEIGHTS = (4, 5, 1)
+
+
+class Sources:
+    """Each method draws one example (or one group sharing its passages) from a generator's numbers."""
+
+    def __init__(self, model: Cocom, real: RealData, seed: int) -> None:
+        self._objectives = Objectives(model, share_prefix=True)
+        self._facts = FactGenerator("train", seed)
+        self._real = real
+        self._model = model
+        tokens = model.backbone.text
+        words = (tokens.decode([i]) for i in range(3, tokens.vocabulary_size))
+        self._words = sorted({w for w in words if w.isascii() and w.strip() and w.isprintable()})
+
+    def strings(self, rng: random.Random, *, tokens: int) -> list[Example]:
+        """Auto-encode a string of random vocabulary: nothing but the embeddings can tell it."""
+        text = "".join(rng.choices(self._words, k=rng.randint(max(2, tokens // 2), tokens)))
+        rate = rng.choice((4, 16))
+        return [self._objectives.auto_encoding(text.strip(), rate)]
+
+    def fact_text(self, rng: random.Random) -> list[Example]:
+        """Auto-encode or continue a generated passage."""
+        return self._text(self._facts.text(rng.randrange(10**9)), rng)
+
+    def real_text(self, rng: random.Random) -> list[Example]:
+        """Auto-encode or continue real text, a window at a time."""
+        return self._text(rng.choice(self._real.texts), rng)
+
+    def facts(
+        self, rng: random.Random, *, passages: int, sentences: int, form: str = "rate"
+    ) -> list[Example]:
+        """Questions on generated passages."""
+        group = self._facts.group(
+            rng.randrange(10**9),
+            passages=passages,
+            sentences=rng.randint(max(1, sentences - 1), sentences),
+            questions=6,
+        )
+        return self._objectives.question_answering(
+            [q.question for q in group.questions],
+            [q.answer for q in group.questions],
+            group.passages,
+            _rates(passages, form, rng),
+        )
+
+    def recall(self, rng: random.Random, *, passages: int, sentences: int) -> list[Example]:
+        """Finish the generated passage that starts with the given tokens."""
+        group = self._facts.group(
+            rng.randrange(10**9), passages=passages, sentences=min(2, sentences), questions=1
+        )
+        asked = rng.sample(range(passages), min(passages, 2))
+        rates = _rates(passages, "rate", rng)
+        return [self._objectives.recall(group.passages, rates, asked, rng.randint(4, 10))]
+
+    def real_questions(
+        self, rng: random.Random, *, source: str, passages: int, form: str = "rate"
+    ) -> list[Example]:
+        """Questions on real passages."""
+        chosen = rng.sample(self._real.passages[source], rng.randint(1, passages))
+        pairs = [pair for p in chosen for pair in rng.sample(p.questions, min(3, len(p.questions)))]
+        pairs = rng.sample(pairs, min(8, len(pairs)))
+        return self._objectives.question_answering(
+            [q for q, _ in pairs],
+            [a for _, a in pairs],
+            [p.text for p in chosen],
+            _rates(len(chosen), form, rng),
+        )
+
+    def _text(self, text: str, rng: random.Random) -> list[Example]:
+        window = rng.choice(self._model.window_compressor.windows(text))
+        part = text[window.start : window.end]
+        rate = _rate(rng)
+        starts = [start for start, _ in self._model.backbone.text.offsets(part) if start > 0]
+        if starts and rng.random() < 0.25:
+            return [self._objectives.continuation(part, rng.choice(starts), rate)]
+        return [self._objectives.auto_encoding(part, rate)]
+
+
+def _rate(rng: random.Random) -> int:
+    return rng.choices(RATES, RATE_WEIGHTS)[0]
+
+
+def _rates(count: int, form: str, rng: random.Random) -> Sequence[int | None]:
+    """One rate for all passages, text for all, or some as text and the rest compressed."""
+    if form == "text":
+        return [None] * count
+    rate = _rate(rng)
+    if form == "mixed":
+        return [None if rng.random() < 0.4 else rate for _ in range(count)]
+    return [rate] * count
