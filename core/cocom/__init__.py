@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from cocom.datatypes import Answer, ContextEmbeddings, Passage, Usage, Window
     from cocom.engine import Cocom
     from cocom.errors import CocomError
-    from cocom.reader import GenerationOptions
+    from cocom.contexts_file import load_contexts, save_contexts
+    from cocom.reader import AnswerStream, GenerationOptions
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Answer": "cocom.datatypes",
+    "AnswerStream": "cocom.reader",
     "Cocom": "cocom.engine",
     "CocomConfig": "cocom.config",
     "CocomError": "cocom.errors",
@@ -39,10 +41,13 @@ _HOME = {
     "PromptTemplate": "cocom.config",
     "Usage": "cocom.datatypes",
     "Window": "cocom.datatypes",
+    "load_contexts": "cocom.contexts_file",
+    "save_contexts": "cocom.contexts_file",
 }
 
 __all__ = [
     "Answer",
+    "AnswerStream",
     "Cocom",
     "CocomConfig",
     "CocomError",
@@ -55,6 +60,8 @@ __all__ = [
     "Usage",
     "Window",
     "__version__",
+    "load_contexts",
+    "save_contexts",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +17,7 @@ from cocom.encoder_compressor import EncoderCompressor
 from cocom.errors import EmptyPassageError, FingerprintError, InputError
 from cocom.fingerprint import fingerprint_of
 from cocom.prompt import Slot, UserText, build_prompt, fill_template
-from cocom.reader import GenerationOptions, Reader, ReadRequest
+from cocom.reader import AnswerStream, GenerationOptions, Reader, ReadRequest
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -220,8 +220,11 @@ class Cocom:
 
     def stream(
         self, question: str, passages: Sequence[PassageLike] = (), **options: Any
-    ) -> Iterator[str]:
-        """Answer one question piece by piece; arguments and errors as `answer`."""
+    ) -> AnswerStream:
+        """Answer one question piece by piece; arguments and errors as `answer`.
+
+        Iterate over the result for the text; its `answer` has text and usage afterwards.
+        """
         return self._reader.stream(self.request(question, passages), _options(options))
 
     def reconstruct(self, contexts: ContextEmbeddings, **options: Any) -> str:
@@ -248,6 +251,10 @@ class Cocom:
             answer = self._reader.read([ReadRequest(prompt, (one,))], settings)[0]
             pieces.append(self.backbone.text.decode(answer.token_ids))
         return "".join(pieces).strip()
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the compressor counts them (its window and rates are in these)."""
+        return sum(len(window.ids) for window in self.window_compressor.windows(text))
 
     def request(self, question: str, passages: Sequence[PassageLike]) -> ReadRequest:
         """Build the prompt of a question: token ids, slots, and the embeddings to put there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from cocom.errors import InputError, PromptTooLongError
 from cocom.splice import ReadRow, fill_slots, pack_prompts
 from cocom.text_tokens import EncodedPrompt
 
-__all__ = ["GenerationOptions", "ReadRequest", "Reader"]
+__all__ = ["AnswerStream", "GenerationOptions", "ReadRequest", "Reader"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,46 @@ class ReadRequest:
         return sum(self.contexts[c].text_tokens for _, c in self.prompt.slots)
 
 
+class AnswerStream(Iterator[str]):
+    """The pieces of one answer's text as they are written; afterwards, the answer.
+
+    Close it (or leave its `with` block) to stop the generation early.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Answer]) -> None:
+        self._pieces = pieces
+        self._answer: Answer | None = None
+
+    def __next__(self) -> str:
+        try:
+            return next(self._pieces)
+        except StopIteration as end:
+            if end.value is not None:
+                self._answer = end.value
+            raise StopIteration from None
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop generating."""
+        self._pieces.close()
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer with its usage.
+
+        Raises:
+            InputError: The stream has not been read to its end.
+        """
+        if self._answer is None:
+            raise InputError("the stream has not been read to its end: iterate over it first.")
+        return self._answer
+
+
 class Reader:
     """Answers from prompts in which some passages are context embeddings."""
 
@@ -122,10 +162,10 @@ class Reader:
                 answers[i] = self._answer(requests[i], ids, options)
         return [answers[i] for i in range(len(requests))]
 
-    def stream(self, request: ReadRequest, options: GenerationOptions) -> Iterator[str]:
+    def stream(self, request: ReadRequest, options: GenerationOptions) -> AnswerStream:
         """Yield an answer's text piece by piece; together the pieces are the answer's text.
 
-        An error while generating is raised here. Closing the iterator stops the generation.
+        An error while generating is raised here. Closing the stream stops the generation.
 
         Raises:
             InputError: Beam search was asked for; its text is known at the end only.
@@ -134,9 +174,11 @@ class Reader:
         if options.beams > 1:
             raise InputError(f"streaming cannot use beam search, got beams {options.beams}: set it to 1.")
         self._check_length(request, options)
-        return self._stream(request, options)
+        return AnswerStream(self._stream(request, options))
 
-    def _stream(self, request: ReadRequest, options: GenerationOptions) -> Iterator[str]:
+    def _stream(
+        self, request: ReadRequest, options: GenerationOptions
+    ) -> Generator[str, None, Answer]:
         tokens: queue.Queue[int | BaseException | None] = queue.Queue()
         cancelled = threading.Event()
 
@@ -161,9 +203,10 @@ class Reader:
                 if len(text) > len(sent) and text.startswith(sent):
                     yield text[len(sent) :]
                     sent = text
-            text = self._answer(request, ids, options).text
-            if len(text) > len(sent):
-                yield text[len(sent) :]
+            answer = self._answer(request, ids, options)
+            if len(answer.text) > len(sent):
+                yield answer.text[len(sent) :]
+            return answer
         finally:
             cancelled.set()
             thread.join()
