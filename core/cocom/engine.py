@@ -104,6 +104,33 @@ class Cocom:
 
         return load(name_or_path, device=device, dtype=dtype)
 
+    @classmethod
+    def from_backbone(
+        cls,
+        name_or_path: str | PathLike[str],
+        config: CocomConfig | None = None,
+        *,
+        encoder: str | PathLike[str] | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+    ) -> Cocom:
+        """Start a new, untrained COCOM model from a Hugging Face causal language model.
+
+        Args:
+            name_or_path: Hub name or folder of the language model.
+            config: How to put it together; None takes the paper's settings.
+            encoder: Hub name or folder of the light compressor's encoder.
+            device: Where to put it; None takes CUDA if there is one, else the CPU.
+            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU.
+
+        Raises:
+            CheckpointError: A model cannot be loaded.
+            ModelError: It lacks something the method needs.
+        """
+        from cocom.persistence import start
+
+        return start(name_or_path, config, encoder=encoder, device=device, dtype=dtype)
+
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write the whole model into a folder; it appears complete or not at all.
 

@@ -28,7 +28,7 @@ from cocom.errors import CheckpointError, CocomError
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["FORMAT_VERSION", "SHIPPED", "load", "load_weights", "save"]
+__all__ = ["FORMAT_VERSION", "SHIPPED", "load", "load_weights", "save", "start"]
 
 FORMAT_VERSION = 1
 SHIPPED = ("cocom-tiny",)
@@ -101,8 +101,7 @@ def load(
     folder = _locate(name_or_path)
     manifest = _read_manifest(folder)
     config = CocomConfig.from_dict(manifest["config"])
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    kind = _dtype(dtype) or (None if place.type == "cuda" else torch.float32)
+    place, kind = _placed(device, dtype)
     model, tokenizer = _hugging_face(folder / "backbone", kind, causal=True)
     encoder, encoder_tokenizer = (
         _hugging_face(folder / "encoder", kind, causal=False) if config.encoder else (None, None)
@@ -121,6 +120,39 @@ def load(
             )
         # float16 cannot hold every bfloat16 value; what was saved is what counts.
         cocom._fingerprint = str(manifest["fingerprint"])
+    return cocom
+
+
+def start(
+    name_or_path: str | os.PathLike[str],
+    config: CocomConfig | None,
+    *,
+    encoder: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> Cocom:
+    """Put a new model together from Hugging Face parts (see `Cocom.from_backbone`)."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    from cocom.engine import Cocom
+
+    place, kind = _placed(device, dtype)
+    parts: list[Any] = []
+    for name, factory in ((name_or_path, AutoModelForCausalLM), (encoder, AutoModel)):
+        if name is None:
+            parts += [None, None]
+            continue
+        try:
+            parts.append(factory.from_pretrained(name, dtype=kind or "auto"))
+            parts.append(AutoTokenizer.from_pretrained(name))
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"'{name}' cannot be loaded: {error}") from error
+    model, tokenizer, encoder_model, encoder_tokenizer = parts
+    cocom = Cocom(
+        model, tokenizer, config, encoder=encoder_model, encoder_tokenizer=encoder_tokenizer
+    )
+    for module in cocom.modules().values():
+        module.to(place).eval()
     return cocom
 
 
@@ -242,6 +274,13 @@ def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> t
     if faults:
         raise CheckpointError(f"the weights in '{folder}' do not fit its config.json: {faults}.")
     return model, tokenizer
+
+
+def _placed(
+    device: str | torch.device | None, dtype: str | torch.dtype | None
+) -> tuple[torch.device, torch.dtype | None]:
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return place, _dtype(dtype) or (None if place.type == "cuda" else torch.float32)
 
 
 def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from cocom.engine import Cocom
@@ -49,6 +49,7 @@ class TrainSettings:
             this value.
         bf16: Compute in bfloat16; weights stay as loaded.
         progress: Show a progress bar.
+        log_to_console: Print each log line; they are in the log file in any case.
         seed: Of dropout and everything else that is drawn.
     """
 
@@ -67,6 +68,7 @@ class TrainSettings:
     stop_when: Mapping[str, float] = field(default_factory=dict)
     bf16: bool = False
     progress: bool = True
+    log_to_console: bool = True
     seed: int = 0
 
 
@@ -125,6 +127,8 @@ def train(
         eval_dataset=eval_dataset if eval_dataset is not None else [],
         callbacks=[_Stop(settings.stop_when), _LogFile(folder / "log.jsonl")],
     )
+    if not settings.log_to_console:
+        trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     if last is not None:
         _log.info("resuming from %s", last)

@@ -1,0 +1,53 @@
+"""What the subcommands share: options, loading the model, writing results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from cocom.engine import Cocom
+
+__all__ = ["Device", "Dtype", "Json", "Model", "Rate", "load_model", "show_progress", "write", "write_json"]
+
+Model = Annotated[
+    str, typer.Option("--model", help="The shipped model's name, or a folder with a COCOM model.")
+]
+Rate = Annotated[
+    int | None,
+    typer.Option("--rate", help="Compression rate, passage tokens per embedding.", show_default="the model's first"),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="cuda if present")
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float32, bfloat16 or float16.", show_default="float32 on a CPU"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
+
+
+def load_model(name: str, device: str | None, dtype: str | None) -> Cocom:
+    """Load a model by the common options."""
+    from cocom.engine import Cocom
+
+    return Cocom.from_pretrained(name, device=device, dtype=dtype)
+
+
+def show_progress(as_json: bool) -> bool:
+    """Whether progress bars are wanted: not when the output is read by a program."""
+    return not as_json and sys.stderr.isatty()
+
+
+def write(text: str = "", *, end: str = "\n") -> None:
+    """Write text to standard output at once."""
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def write_json(value: dict[str, Any]) -> None:
+    """Write one JSON object to standard output."""
+    write(json.dumps(value, ensure_ascii=False, indent=2))
