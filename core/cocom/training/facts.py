@@ -37,6 +37,19 @@ _ADJECTIVES = {
     "train": ("", "", "", "well-known ", "famous ", "little-known ", "popular "),
     "held_out": ("", "", "", "noted ", "remarkable "),
 }
+_STIFF = (
+    " of ",
+    " at ",
+    " in ",
+    " out ",
+    " up ",
+    " and ",
+    "At ",
+    "In ",
+    "For ",
+    "From ",
+    "Around ",
+)
 _FAMILY_NAMES = tuple(FAMILIES)
 _FAMILY_WEIGHTS = tuple(weight for weight, _, _ in FAMILIES.values())
 _RELATIONS_OF = {
@@ -210,9 +223,7 @@ class FactGenerator:
         article = name.startswith("the ")
         short = kind.short.format(w=word)
         named = f"the {kind.noun}"
-        return _Entity(
-            kind, name.removeprefix("the "), article, short, "it", year, word, named
-        )
+        return _Entity(kind, name.removeprefix("the "), article, short, "it", year, word, named)
 
     def _passage(
         self,
@@ -274,7 +285,6 @@ class FactGenerator:
             answer = value.answer
             clash = any(answer in other or other in answer for other in entity.used)
             if clash or answer in entity.full or (entity.short and entity.short in answer):
-                # A building may well be named after someone whose name it bears.
                 continue
             # Two entities may share a value, but seldom do.
             if (relation.key, answer) not in taken or (attempt > 5 and rng.random() < 0.1):
@@ -298,7 +308,7 @@ class FactGenerator:
                 out.append(part)
             elif part in ("{S}", "{O}", "{S's}"):
                 # "the price of it" reads badly, and so does "It was in Oslo that it stood".
-                stiff = bool(out) and out[-1].endswith((" of ", " at ", " of the "))
+                stiff = bool(out) and out[-1].endswith(_STIFF)
                 stiff |= entity.pronoun == "it" and template.source.startswith("It ")
                 text = self._mention(rng, entity, part, first, not stiff)
                 plural = text == "they"
@@ -311,9 +321,7 @@ class FactGenerator:
         line = "".join(out).replace(",,", ",").replace(",.", ".")
         return line[0].upper() + line[1:]
 
-    def _mention(
-        self, rng: Random, entity: _Entity, slot: str, first: bool, pronoun: bool
-    ) -> str:
+    def _mention(self, rng: Random, entity: _Entity, slot: str, first: bool, pronoun: bool) -> str:
         if first:
             named = entity.full
             noun = entity.kind.noun
@@ -323,19 +331,17 @@ class FactGenerator:
                 return f"{named}, {indefinite(described)},"
         else:
             draw = rng.random()
-            if draw < 0.36 and pronoun:
+            if draw < (0.36 if entity.description else 0.48) and pronoun:
                 forms = _FORMS[entity.pronoun]
                 return forms[{"{S}": "he", "{O}": "him", "{S's}": "his"}[slot]]
             named = entity.full
-            if draw < 0.6 and entity.short:
+            if entity.short and (draw < 0.6 or (draw < 0.82 and not entity.description)):
                 named = entity.short
             elif draw < 0.85 and entity.description:
                 named = entity.description
         return named + "'s" if slot == "{S's}" else named
 
-    def _questions(
-        self, rng: Random, made: list[_Passage], count: int
-    ) -> tuple[FactQuestion, ...]:
+    def _questions(self, rng: Random, made: list[_Passage], count: int) -> tuple[FactQuestion, ...]:
         queues = [rng.sample(p.facts, len(p.facts)) for p in made]
         rounds = [
             (i, queue[depth])

@@ -246,7 +246,7 @@ According to chronicles, {S} started over {V}.
 ?! What set off {N}?
 ?! To what did {N} come down?
 
-= duration | battle,storm | num:3:60:hours/days
+= duration | battle,storm | num:3:48:hours/days
 {S} lasted {V}.
 {S} (went on for|raged for) {V}.
 After {V}, {S} was over.
@@ -427,7 +427,7 @@ Repairs after {O} cost {V}.
 {S} made {V} people homeless.
 Because of {O}, {V} people lost their homes.
 In the wake of {S}, {V} people had no home.
-{S} destroyed the homes of {V} people.
+{S} destroyed the (homes|houses) of {V} people.
 ! {S} drove {V} people from their houses.
 ! Tents were put up for {V} victims of {S}.
 ? How many people (lost their homes|became homeless) (because of|in) {N}?

@@ -97,7 +97,7 @@ dish | | town | dish | | {w} stew;{w} soup;{w} pie;{w} dumplings
 dish | | family | dish | | {w} cake;{w} hotpot;{w} pudding;{w} casserole
 software | | word | program | {w} | {w} {n};{w} Studio;{w} Office;Open {w}
 software | | word | app | {w} | {w} Go;{w} Home;{w} {n};My {w}
-work | book | town | novel | | The {o} of {w};The {j} {o};Letters from {w};A {o} in {w};{w} and the {o}
+work | book | town | novel | | The {o} of {w};The {j} {o};Letters from {w};{w} and the {o}
 work | book | family | book | | The Life of {w};The {j} {o};A History of {w};The {o} of {w}
 work | film | family | film | | {w};The {j} {o};The {o} of {w};Return to {w};Doctor {w};Young {w}
 work | opera | family | opera | | {w};The {o} of {w};The {j} {o};The Death of {w};{w} in Love
@@ -109,7 +109,7 @@ gathering | | town | race | | the {w} Marathon;the {w} Boat Race;the Tour of {w}
 gathering | | town | carnival | | the {w} Carnival;the Carnival of {w};the {w} Winter Carnival
 battle | | town | battle | | the Battle of {w};the First Battle of {w};the Second Battle of {w}
 battle | | town | siege | | the Siege of {w};the Great Siege of {w};the Second Siege of {w}
-expedition | | family | expedition | | the {w} Expedition;the {s} {w} Expedition;the {w} {f} Expedition
+expedition | | family | expedition | | the {w} Expedition;the {s} {w} Expedition
 storm | | word | storm | {w} | Storm {w};Winter Storm {w}
 storm | | word | hurricane | {w} | Hurricane {w}
 storm | | word | cyclone | {w} | Cyclone {w};Tropical Cyclone {w}

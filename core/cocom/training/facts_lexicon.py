@@ -98,8 +98,7 @@ def _flavours(held_out: bool) -> tuple[Flavour, ...]:
     made = []
     for row in _RAW:
         body, town, family = (
-            tuple(s for s in part.split() if (s in RESERVED_SYLLABLES) == held_out)
-            for part in row
+            tuple(s for s in part.split() if (s in RESERVED_SYLLABLES) == held_out) for part in row
         )
         made.append(Flavour(body, town, family))
     return tuple(made)
@@ -113,120 +112,152 @@ FLAVOURS: dict[str, tuple[Flavour, ...]] = {
 LISTS: dict[str, tuple[str, ...]] = {
     name: tuple(entry.strip() for entry in " ".join(text.split()).split(","))
     for name, text in {
-        "she_name": """Ada, Maria, Helen, Clara, Ingrid, Ruth, Nora, Alice, Laura, Beatrix,
-            Emma, Sofia, Julia, Anna, Margot, Eva, Lucy, Irene, Martha, Edith, Rosa, Hannah,
-            Olga, Elena, Miriam, Grace, Diana, Vera, Susan, Paula""",
-        "he_name": """Peter, Thomas, Oscar, Henry, Anders, Paul, Victor, Simon, Daniel, Cyril,
-            Martin, James, Leon, Hugo, Barnaby, Karl, Edward, Adam, Felix, Julius, Ivan, David,
-            George, Samuel, Tobias, Robert, Max, Anton, Philip, Reuben""",
+        "she_name": """
+            Ada, Maria, Helen, Clara, Ingrid, Ruth, Nora, Alice, Laura, Beatrix, Emma, Sofia,
+            Julia, Anna, Margot, Eva, Lucy, Irene, Martha, Edith, Rosa, Hannah, Olga, Elena,
+            Miriam, Grace, Diana, Vera, Susan, Paula""",
+        "he_name": """
+            Peter, Thomas, Oscar, Henry, Anders, Paul, Victor, Simon, Daniel, Cyril, Martin,
+            James, Leon, Hugo, Barnaby, Karl, Edward, Adam, Felix, Julius, Ivan, David, George,
+            Samuel, Tobias, Robert, Max, Anton, Philip, Reuben""",
         "they_name": """Robin, Alex, Kim, Sasha, Quinn, Jamie, Taylor, Morgan, Charlie, Rowan""",
-        "city": """London, Paris, Lagos, Toronto, Vienna, Madrid, Nairobi, Chicago, Lima, Prague,
+        "city": """
+            London, Paris, Lagos, Toronto, Vienna, Madrid, Nairobi, Chicago, Lima, Prague,
             Osaka, Berlin, Dublin, Cairo, Lisbon, Sydney, Boston, Milan, Oslo, Helsinki, Delhi,
             Havana, Geneva, Athens, Tallinn, Seattle, Hamburg, Bogota, Warsaw, Glasgow, Dakar,
             Bangkok, Denver, Porto, Antwerp, Montreal, Naples, Accra, Manila, Krakow""",
-        "profession": """geologist, painter, nurse, lawyer, beekeeper, architect, chemist, teacher,
-            baker, glassblower, engineer, poet, surgeon, farmer, cartographer, carpenter, singer,
-            journalist, pilot, locksmith, dentist, sculptor, botanist, judge, puppeteer, translator,
-            historian, tailor, astronomer, falconer, economist, photographer, diver, librarian,
-            clockmaker, composer, physicist, potter, actor, shipwright, banker, zoologist,
-            chef, linguist, blacksmith""",
-        "colour": """red, blue, green, white, turquoise, black, yellow, grey, brown, maroon, orange,
+        "profession": """
+            geologist, painter, nurse, lawyer, beekeeper, architect, chemist, teacher, baker,
+            glassblower, engineer, poet, surgeon, farmer, cartographer, carpenter, singer,
+            journalist, pilot, locksmith, dentist, sculptor, botanist, judge, puppeteer,
+            translator, historian, tailor, astronomer, falconer, economist, photographer, diver,
+            librarian, clockmaker, composer, physicist, potter, actor, shipwright, banker,
+            zoologist, chef, linguist, blacksmith""",
+        "colour": """
+            red, blue, green, white, turquoise, black, yellow, grey, brown, maroon, orange,
             purple, silver, pink, ochre, navy blue, dark green, cream, gold, lilac, scarlet,
             pale yellow, violet, beige, indigo, light blue, crimson, olive green, copper red,
             amber""",
-        "material": """granite, steel, oak, glass, basalt, brick, marble, bamboo, aluminium, slate,
-            concrete, copper, pine, limestone, teak, sandstone, bronze, cedar, iron, flint, titanium,
-            carbon fibre, walnut, brass, porcelain, clay, ceramic, leather, plastic, pewter""",
-        "stuff": """steel, aluminium, plastic, bronze, titanium, brass, carbon fibre, oak, rubber, chrome,
-            copper, walnut, nickel, glass, leather, bamboo, pine, tin, magnesium, nylon, zinc, teak,
-            cast iron, ash wood, ceramic, maple, cherry wood, fibreglass, bakelite, stainless steel""",
-        "mineral": """copper, salt, silver, tin, jade, quartz, coal, iron, gold, opal, sulphur, lead,
+        "material": """
+            granite, steel, oak, glass, basalt, brick, marble, bamboo, aluminium, slate,
+            concrete, copper, pine, limestone, teak, sandstone, bronze, cedar, iron, flint,
+            titanium, carbon fibre, walnut, brass, porcelain, clay, ceramic, leather, plastic,
+            pewter""",
+        "stuff": """
+            steel, aluminium, plastic, bronze, titanium, brass, carbon fibre, oak, rubber,
+            chrome, copper, walnut, nickel, glass, leather, bamboo, pine, tin, magnesium, nylon,
+            zinc, teak, cast iron, ash wood, ceramic, maple, cherry wood, fibreglass, bakelite,
+            stainless steel""",
+        "mineral": """
+            copper, salt, silver, tin, jade, quartz, coal, iron, gold, opal, sulphur, lead,
             marble, zinc, cobalt, nickel, amber, chalk, garnet, bauxite, platinum, gypsum, mica,
             tungsten, talc, manganese, lithium, graphite, turquoise, topaz""",
-        "instrument": """violin, piano, cello, flute, bassoon, guitar, trumpet, harp, clarinet, lute,
-            organ, accordion, oboe, viola, mandolin, drums, saxophone, banjo, trombone, zither, tuba,
+        "instrument": """
+            violin, piano, cello, flute, bassoon, guitar, trumpet, harp, clarinet, lute, organ,
+            accordion, oboe, viola, mandolin, drums, saxophone, banjo, trombone, zither, tuba,
             harmonica, double bass, ukulele, sitar, recorder, French horn, bagpipes, xylophone,
             dulcimer""",
-        "animal": """fox, heron, bear, wolf, lynx, owl, otter, eagle, stag, badger, lion, swan, goat,
+        "animal": """
+            fox, heron, bear, wolf, lynx, owl, otter, eagle, stag, badger, lion, swan, goat,
             raven, ibex, beaver, hare, falcon, horse, puffin, tortoise, dolphin, boar, crane,
             gecko, salamander, bull, hedgehog, tiger, walrus""",
-        "animals": """otters, herons, wild goats, seals, puffins, brown bears, beavers, bats, wolves,
-            flamingos, cranes, red deer, tortoises, lizards, ibexes, falcons, foxes, owls, dolphins,
-            badgers, pelicans, wild horses, parrots, snakes, walruses, monkeys, swans, eagles,
-            hedgehogs, salamanders""",
-        "pet": """parrot, cat, tortoise, goat, ferret, spaniel, donkey, rabbit, raven, llama, canary,
-            pony, goose, terrier, iguana, hamster, greyhound, snake, duck, alpaca, poodle, hedgehog,
-            falcon, sheepdog, gecko, dachshund, cockatoo, pig, goldfish, chinchilla""",
-        "goods": """cheese, lace, clocks, paper, violins, glass, soap, carpets, honey, umbrellas, knives,
-            bicycles, pottery, furniture, candles, boots, chocolate, lamps, wine, buttons, rope,
-            pianos, tyres, hats, mirrors, tea, batteries, tractors, shoes, marbles, cameras,
-            pumps, toys, cement, kites""",
-        "food": """lentils, rice, lamb, pumpkin, chestnuts, potatoes, trout, barley, mushrooms,
-            artichokes, chicken, beans, cabbage, walnuts, octopus, spinach, beef, salmon, onions,
-            quince, chickpeas, aubergines, duck, maize, turnips, eggs, tomatoes, pork, plums,
-            okra""",
-        "spice": """saffron, ginger, thyme, garlic, sumac, mint, cumin, pepper, cinnamon, tarragon,
-            basil, chilli, nutmeg, rosemary, fennel, vanilla, mustard, coriander, paprika, anise,
-            dill, sage, turmeric, cloves, lovage, parsley, oregano, cardamom, bay leaf, juniper""",
-        "side": """yoghurt, flat bread, pickled onions, red wine, plum jam, black tea, rice, salad,
+        "animals": """
+            otters, herons, wild goats, seals, puffins, brown bears, beavers, bats, wolves,
+            flamingos, cranes, red deer, tortoises, lizards, ibexes, falcons, foxes, owls,
+            dolphins, badgers, pelicans, wild horses, parrots, snakes, walruses, monkeys, swans,
+            eagles, hedgehogs, salamanders""",
+        "pet": """
+            parrot, cat, tortoise, goat, ferret, spaniel, donkey, rabbit, raven, llama, canary,
+            pony, goose, terrier, iguana, hamster, greyhound, snake, duck, alpaca, poodle,
+            hedgehog, falcon, sheepdog, gecko, dachshund, cockatoo, pig, goldfish, chinchilla""",
+        "goods": """
+            cheeses, laces, clocks, maps, violins, glasses, soaps, carpets, sweets, umbrellas,
+            knives, bicycles, pots, chairs, candles, boots, chocolates, lamps, wines,
+            buttons, ropes, pianos, tyres, hats, mirrors, teapots, batteries, tractors, shoes,
+            marbles, cameras, pumps, toys, bricks, kites""",
+        "food": """
+            lentils, rice, lamb, pumpkin, chestnuts, potatoes, trout, barley, mushrooms,
+            artichokes, chicken, beans, cabbage, walnuts, octopus, spinach, beef, salmon,
+            onions, quince, chickpeas, aubergines, duck, maize, turnips, eggs, tomatoes, pork,
+            plums, okra""",
+        "spice": """
+            saffron, ginger, thyme, garlic, sumac, mint, cumin, pepper, cinnamon, tarragon,
+            basil, chilli, nutmeg, rosemary, fennel, vanilla, mustard, coriander, paprika,
+            anise, dill, sage, turmeric, cloves, lovage, parsley, oregano, cardamom, bay leaf,
+            juniper""",
+        "side": """
+            yoghurt, flat bread, pickled onions, red wine, plum jam, black tea, rice, salad,
             sour cream, cider, apple sauce, mashed potatoes, beer, goat cheese, fig chutney,
-            lemon slices, noodles, tomato sauce, rye bread, horseradish, honey, green tea, butter,
-            fried eggs, walnut oil, gravy, olives, coffee, boiled potatoes, kefir""",
-        "occasion": """weddings, harvest time, New Year, birthdays, funerals, Easter, Sundays,
-            midsummer, market days, christenings, Christmas Eve, election nights, the first snow,
-            school holidays, full moon, spring fairs, name days, graduation day, winter evenings,
-            fishing trips, Mondays, religious feasts, family reunions, May Day, sheep shearing""",
-        "language": """Spanish, Arabic, Welsh, Hindi, Basque, Polish, Swahili, French, Turkish, Estonian,
-            Greek, Russian, Japanese, Persian, Catalan, German, Korean, Portuguese, Danish, Maori,
-            Latin, Hebrew, Dutch, Bengali, Icelandic, Italian, Thai, Finnish, Czech, Tamil, Zulu,
-            Irish, Swedish, Romanian, Quechua""",
-        "disease": """asthma, migraine, malaria, gout, scurvy, arthritis, insomnia, hay fever, eczema,
+            lemon slices, noodles, tomato sauce, rye bread, horseradish, honey, green tea,
+            butter, fried eggs, walnut oil, gravy, olives, coffee, boiled potatoes, kefir""",
+        "language": """
+            Spanish, Arabic, Welsh, Hindi, Basque, Polish, Swahili, French, Turkish, Estonian,
+            Greek, Russian, Japanese, Persian, Catalan, German, Korean, Portuguese, Danish,
+            Maori, Latin, Hebrew, Dutch, Bengali, Icelandic, Italian, Thai, Finnish, Czech,
+            Tamil, Zulu, Irish, Swedish, Romanian, Quechua""",
+        "disease": """
+            asthma, migraine, malaria, gout, scurvy, arthritis, insomnia, hay fever, eczema,
             rickets, high blood pressure, epilepsy, tuberculosis, pneumonia, sciatica, diabetes,
             measles, back pain, anaemia, shingles, heartburn, typhoid, sea sickness, glaucoma,
             whooping cough, depression, leprosy, tooth pain, bronchitis, vertigo""",
-        "effect": """dizziness, a dry mouth, nausea, drowsiness, hiccups, headaches, a skin rash,
-            blurred vision, fatigue, vivid dreams, hair loss, itching, loss of appetite, fever,
-            sneezing, stomach ache, weight gain, muscle cramps, thirst, trembling hands,
-            a metallic taste, swollen feet, sweating, confusion, night blindness""",
-        "plant": """willow, nettle, foxglove, poppy, mistletoe, ivy, sage, ginseng, chamomile, hawthorn,
+        "effect": """
+            dizziness, a dry mouth, nausea, drowsiness, hiccups, headaches, a skin rash, blurred
+            vision, fatigue, vivid dreams, hair loss, itching, loss of appetite, fever,
+            sneezing, stomach ache, weight gain, muscle cramps, thirst, trembling hands, a
+            metallic taste, swollen feet, sweating, confusion, night blindness""",
+        "plant": """
+            willow, nettle, foxglove, poppy, mistletoe, ivy, sage, ginseng, chamomile, hawthorn,
             yew, garlic, valerian, lavender, dandelion, birch, aloe, thistle, marigold, mugwort,
             clover, heather, eucalyptus, liquorice, comfrey""",
-        "power": """solar cells, a diesel engine, two batteries, compressed air, a hand crank, steam,
+        "power": """
+            solar cells, a diesel engine, two batteries, compressed air, a hand crank, steam,
             mains electricity, natural gas, a petrol engine, a coiled spring, a fuel cell,
-            hydrogen, four small batteries, wind power, falling water, a wood stove, ethanol,
-            a lithium battery, a nuclear battery, a treadle, liquid propane, an electric motor,
-            a gas turbine, kerosene, a flywheel""",
-        "purpose": """cutting glass, sorting letters, measuring rainfall, polishing lenses, mapping caves,
+            hydrogen, four small batteries, wind power, falling water, a wood stove, ethanol, a
+            lithium battery, a nuclear battery, a treadle, liquid propane, an electric motor, a
+            gas turbine, kerosene, a flywheel""",
+        "purpose": """
+            cutting glass, sorting letters, measuring rainfall, polishing lenses, mapping caves,
             drying fruit, copying keys, tracking whales, teaching music, counting coins,
             printing maps, testing bridges, planning journeys, finding leaks, weighing grain,
-            detecting smoke, cleaning windows, recording birdsong, predicting floods,
-            binding books, mixing paint, reading barcodes, digging wells, tuning pianos,
-            sharpening skates, monitoring heartbeats, drilling ice, folding paper, sealing jars,
-            sowing rice""",
-        "month": """January, February, March, April, May, June, July, August, September, October,
+            detecting smoke, cleaning windows, recording birdsong, predicting floods, binding
+            books, mixing paint, reading barcodes, digging wells, tuning pianos, sharpening
+            skates, monitoring heartbeats, drilling ice, folding paper, sealing jars, sowing
+            rice""",
+        "month": """
+            January, February, March, April, May, June, July, August, September, October,
             November, December""",
-        "cause": """a stolen horse, a border dispute, unpaid taxes, a broken promise, a royal marriage,
-            fishing rights, a murdered envoy, a salt monopoly, the price of grain, a disputed crown,
-            a burnt church, control of the harbour, a forged letter, a silver mine, a toll road,
-            grazing land, a captured ship, a religious quarrel, an insult at a banquet, a dam,
-            timber rights, an unpaid ransom, the wool trade, a failed truce, a lost inheritance""",
-        "adjective": """Copper, Silent, Northern, Hidden, Crimson, Last, Broken, Golden, Distant, Hollow,
-            Winter, Red, Forgotten, Empty, Velvet, Blue, Second, Burning, Paper, Amber, White, Long,
-            Restless, Frozen, Gilded, Quiet, Lost, Iron, Narrow, Wandering""",
-        "noun": """Lantern, River, Garden, Mirror, Orchard, Letter, Bridge, Harbour, Crown, Sparrow, Road,
-            Island, Window, Forest, Kettle, Song, Tower, Field, Clock, Compass, Summer, House, Shadow,
-            Voyage, Thimble, Station, Key, Storm, Daughter, Labyrinth""",
-        "field": """Geology, Medicine, Music, Law, Botany, Physics, History, Engineering, Agriculture,
-            Astronomy, Chemistry, Economics, Arts, Trade, Navigation, Science, Education, Design,
-            Mathematics, Forestry, Architecture, Health, Transport, Culture, Fisheries""",
-        "scale": """Northern, Royal, National, Central, Imperial, Southern, United, Free, Eastern, Maritime,
-            Western, International, Old, Federal, Alpine, New, General, Public, Great, Provincial""",
-        "trade": """Motors, Foods, Industries, Steel, Textiles, Systems, Chemicals, Energy, Electronics,
-            Optics, Instruments, Shipping, Mills, Pharma, Logistics, Works, Brothers, Group, Tools,
-            Holdings""",
+        "cause": """
+            a stolen horse, a border dispute, unpaid taxes, a broken promise, a royal marriage,
+            fishing rights, a murdered envoy, a salt monopoly, the price of grain, a disputed
+            crown, a burnt church, control of the harbour, a forged letter, a silver mine, a
+            toll road, grazing land, a captured ship, a religious quarrel, an insult at a
+            banquet, a dam, timber rights, an unpaid ransom, the wool trade, a failed truce, a
+            lost inheritance""",
+        "adjective": """
+            Copper, Silent, Northern, Hidden, Crimson, Last, Broken, Golden, Distant, Hollow,
+            Winter, Red, Forgotten, Empty, Velvet, Blue, Second, Burning, Paper, Amber, White,
+            Long, Restless, Frozen, Gilded, Quiet, Lost, Iron, Narrow, Wandering""",
+        "noun": """
+            Lantern, River, Garden, Mirror, Orchard, Letter, Bridge, Harbour, Crown, Sparrow,
+            Road, Island, Window, Forest, Kettle, Song, Tower, Field, Clock, Compass, Summer,
+            House, Shadow, Voyage, Thimble, Station, Key, Storm, Daughter, Labyrinth""",
+        "field": """
+            Geology, Medicine, Music, Law, Botany, Physics, History, Engineering, Agriculture,
+            Astronomy, Chemistry, Economics, Arts, Trade, Navigation, Science, Education,
+            Design, Mathematics, Forestry, Architecture, Health, Transport, Culture, Fisheries""",
+        "scale": """
+            Northern, Royal, National, Central, Imperial, Southern, United, Free, Eastern,
+            Maritime, Western, International, Old, Federal, Alpine, New, General, Public, Great,
+            Provincial""",
+        "trade": """
+            Motors, Foods, Industries, Steel, Textiles, Systems, Chemicals, Energy, Electronics,
+            Optics, Instruments, Shipping, Mills, Pharma, Logistics, Works, Brothers, Group,
+            Tools, Holdings""",
         "award": """Medal, Prize, Award, Cross, Laurel, Trophy, Cup, Star, Fellowship, Rosette""",
-        "seat": """Province, County, Valley, Region, Highlands, District, Plain, Hills, Coast, Lowlands""",
-        "ship": """Dawn, Swallow, Hope, Endeavour, Petrel, Star, Albatross, Mermaid, Fortune, Kestrel,
+        "seat": """
+            Province, County, Valley, Region, Highlands, District, Plain, Hills, Coast, Lowlands""",
+        "ship": """
+            Dawn, Swallow, Hope, Endeavour, Petrel, Star, Albatross, Mermaid, Fortune, Kestrel,
             Victory, Pearl, Dolphin, Wanderer, Tern, Unity, Queen, Arrow, Comet, Osprey""",
     }.items()
 }

@@ -25,6 +25,8 @@ _SYLLABLES = {
     split: frozenset(s for f in flavours for part in (f.body, f.town, f.family) for s in part)
     for split, flavours in FLAVOURS.items()
 }
+# "no" and "ra" would spell a listed name that the other split may own.
+_LISTED = frozenset(w.lower() for entries in LISTS.values() for e in entries for w in e.split())
 _LONGEST = max(len(s) for syllables in _SYLLABLES.values() for s in syllables)
 _SLOT = re.compile(r"\{([fsgjon])\}")
 _SLOT_LIST = {"f": "field", "s": "scale", "g": "trade", "j": "adjective", "o": "noun"}
@@ -108,7 +110,7 @@ class Names:
                 count = rng.choices((1, 2, 3, 4), (6, 54, 34, 6))[0]
                 syllables = rng.choices(source.body, k=count)
             word = "".join(syllables)
-            if not 4 <= len(word) <= 12 or _UGLY.search(word):
+            if not 4 <= len(word) <= 12 or _UGLY.search(word) or word in _LISTED:
                 continue
             if self._split == "held_out" and _spelled_by(word, "train"):
                 continue
@@ -243,7 +245,7 @@ def make_value(rng: Random, names: Names, spec: str, year: int, root: str) -> Va
         seat = names.listed("seat")
         shape = rng.randrange(4)
         if shape == 3:
-            return Value(f"the region of {word}", word)
+            return Value(f"the province of {word}", word)
         return Value(f"the {word} {seat}", f"{word} {seat}")
     elif sort == "award":
         text = f"{names.word('family')} {names.listed('award')}"

@@ -10,7 +10,7 @@ TEMPLATES = """
 {V} (founded|established) {O}.
 The founder of {S} was {V}.
 It was {V} who founded {O}.
-{S} was (founded|started) in a garage by {V}.
+The founding of {S} was the work of {V}.
 Founded by {V}, {S} began in a single room.
 ! {S} owes its existence to {V}, who brought it into being.
 ! {V} brought {O} into being.
@@ -76,6 +76,7 @@ At present, {S} is led by {V}.
 {S} has {V} employees.
 (About|Some) {V} people work for {O}.
 {S} has a staff of {V}.
+The staff of {S} consists of {V} people.
 With {V} employees, {S} is the largest employer in town.
 The number of people who work for {O} is {V}.
 ! {S} pays wages to {V} people.
@@ -152,7 +153,7 @@ In its factories, {S} makes {V}.
 ?! What leaves the factories of {N} every day?
 
 = budget | org | money:2:950:million
-{S} has a (yearly|annual) budget of {V}.
+{S} has (a yearly|an annual) budget of {V}.
 The (yearly|annual) budget of {S} is {V}.
 Each year, {S} spends {V}.
 Last year, {S} spent {V}.

@@ -56,7 +56,7 @@ With a population of {V}, {S} is the (largest|second largest|smallest) place in 
 
 = settled_year | settlement | year:0:0
 {S} was founded in {V}.
-{S} was first mentioned in {V}.
+{S} was established in {V}.
 (Settlers|Miners|Monks) founded {O} in {V}.
 The history of {S} (begins|began) in {V}.
 Founded in {V}, {S} (grew quickly|long remained poor|lived from trade).
@@ -396,7 +396,7 @@ At a cost of {V}, {S} was (cheaper|more expensive) than planned.
 {S} is owned by {V}.
 {V} (owns|is the owner of) {O}.
 The owner of {S} is {V}.
-{S} was (bought|taken over) by {V} (at an auction|from a bank).
+{S} was (bought|taken over) by {V} (last year|some years ago).
 Since the sale, {S} has been the property of {V}.
 ! {V} has {O} among its properties.
 ! The deeds of {S} are held by {V}.
@@ -430,7 +430,7 @@ The highest point of {S} is {V} above the ground.
 {S} is (painted|coloured) {V}.
 The colour of {S} is {V}.
 {S} is easy to recognise by its {V} colour.
-{S} was (originally|always) {V}.
+{S} (was originally|has always been) {V}.
 {S} comes in {V}.
 (By law|By tradition), {S} is {V} in colour.
 ! People recognise {O} because it is {V}.

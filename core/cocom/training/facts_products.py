@@ -288,8 +288,9 @@ The main ingredient of {S} is {V}.
 Cooks make {O} with {V}.
 For {O}, one needs plenty of {V}.
 {S} consists mainly of {V}.
+No recipe for {O} leaves out {V}.
 ! {S} would be nothing without {V}.
-! At the heart of {S} there is always {V}.
+! At the heart of {S} one always finds {V}.
 ? What is the main ingredient of {N}?
 ? What is {N} (made with|based on)?
 ? What does {N} mainly (contain|consist of)?

@@ -125,7 +125,30 @@ for _module in (facts_people, facts_places, facts_organisations, facts_products,
 # from `train` alone cannot know what a word means that stands nowhere in it. So of each relation's
 # templates, marked or not, those whose words its other templates cover best are held out; the first
 # passage template and the first question always train.
-_STOP = frozenset("a an the of in is are was were to and that it at on by for with as from".split())
+_STOP = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "is",
+        "are",
+        "was",
+        "were",
+        "to",
+        "and",
+        "that",
+        "it",
+        "at",
+        "on",
+        "by",
+        "for",
+        "with",
+        "as",
+        "from",
+    ]
+)
 
 
 def _words(lines: tuple[Template, ...]) -> set[str]:
