@@ -123,7 +123,7 @@ def _kinds() -> dict[str, tuple[Kind, ...]]:
     for line in _TABLE.strip().splitlines():
         family, tags, root, noun, short, patterns = (field.strip() for field in line.split("|"))
         every = frozenset({family, *(t for t in tags.split(",") if t)})
-        years = FAMILIES[family][1:]
+        years = (1905, 2030) if noun == "film" else FAMILIES[family][1:]
         names = tuple(patterns.split(";"))
         made[family].append(Kind(noun, family, every, root, names, short, years))
     return {family: tuple(kinds) for family, kinds in made.items()}
