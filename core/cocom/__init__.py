@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplate
+    from cocom.contexts_file import load_contexts, save_contexts
     from cocom.datatypes import Answer, ContextEmbeddings, Passage, Usage, Window
     from cocom.engine import Cocom
     from cocom.errors import CocomError
-    from cocom.contexts_file import load_contexts, save_contexts
     from cocom.reader import AnswerStream, GenerationOptions
 
 __version__ = "0.1.0"

@@ -47,7 +47,9 @@ def load_passages(model: Cocom, paths: Sequence[str | Path]) -> list[Passage]:
     """
     count = model.count_tokens
     return [
-        Passage(text, f"{document.source}:{number}", {**document.metadata, "source": document.source})
+        Passage(
+            text, f"{document.source}:{number}", {**document.metadata, "source": document.source}
+        )
         for document in load_documents(paths)
         for number, text in enumerate(
             split_text(document.text, model.config.window, count_tokens=count), start=1

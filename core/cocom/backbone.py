@@ -45,7 +45,10 @@ class Backbone(nn.Module):
             ModelError: The model is no decoder with input embeddings, or the tokenizer is not fast.
         """
         super().__init__()
-        if getattr(model.config, "is_encoder_decoder", False) or model.get_output_embeddings() is None:
+        if (
+            getattr(model.config, "is_encoder_decoder", False)
+            or model.get_output_embeddings() is None
+        ):
             raise ModelError(
                 f"{type(model).__name__} is not a causal language model with an output head, which a "
                 "backbone must be: load one with AutoModelForCausalLM."
@@ -53,7 +56,8 @@ class Backbone(nn.Module):
         self.config = config
         names = config.control_token_names()
         self.text = TextTokens(tokenizer, names)
-        weight = model.get_input_embeddings().weight
+        words: Any = model.get_input_embeddings()
+        weight: torch.Tensor = words.weight
         self.control = nn.Embedding(
             len(names), weight.shape[1], dtype=weight.dtype, device=weight.device
         )
@@ -211,7 +215,9 @@ class Backbone(nn.Module):
             return _apply(tokenizer, turns)
         except TemplateError as error:
             if turns[0]["role"] != "system" or "system" not in str(error).lower():
-                raise ModelError(f"the tokenizer's chat template refused the turns: {error}.") from error
+                raise ModelError(
+                    f"the tokenizer's chat template refused the turns: {error}."
+                ) from error
             system, user, *rest = turns
             folded = {"role": user["role"], "content": f"{system['content']}\n{user['content']}"}
             return _apply(tokenizer, [folded, *rest])

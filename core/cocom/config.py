@@ -83,7 +83,9 @@ class LoraSettings:
 
     def __post_init__(self) -> None:
         if self.r < 1 or self.alpha < 1:
-            raise ConfigError(f"lora.r and lora.alpha must be at least 1, got {self.r}, {self.alpha}.")
+            raise ConfigError(
+                f"lora.r and lora.alpha must be at least 1, got {self.r}, {self.alpha}."
+            )
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"lora.dropout must be in [0, 1), got {self.dropout}.")
 
@@ -136,7 +138,9 @@ class CocomConfig:
 
     def __post_init__(self) -> None:
         if not self.rates or any(not isinstance(r, int) or r < 1 for r in self.rates):
-            raise ConfigError(f"rates must be one or more whole numbers from 1, got {self.rates!r}.")
+            raise ConfigError(
+                f"rates must be one or more whole numbers from 1, got {self.rates!r}."
+            )
         if len(set(self.rates)) != len(self.rates):
             raise ConfigError(f"rates holds a rate twice: {self.rates!r}.")
         if self.window < 1:
@@ -221,7 +225,11 @@ class CocomConfig:
         """
         parts = dict(values)
         parts["rates"] = tuple(parts.get("rates", ()))
-        for name, kind in (("lora", LoraSettings), ("prompt", PromptTemplate), ("encoder", EncoderConfig)):
+        for name, kind in (
+            ("lora", LoraSettings),
+            ("prompt", PromptTemplate),
+            ("encoder", EncoderConfig),
+        ):
             if isinstance(parts.get(name), Mapping):
                 part = dict(parts[name])
                 if isinstance(part.get("target_modules"), list):

@@ -30,7 +30,9 @@ def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike
         InputError: Nothing to write, or a passage's metadata is not JSON.
     """
     if not contexts:
-        raise InputError(f"there are no context embeddings to write to '{path}': compress passages first.")
+        raise InputError(
+            f"there are no context embeddings to write to '{path}': compress passages first."
+        )
     entries = []
     for i, context in enumerate(contexts):
         entry = {
@@ -54,8 +56,8 @@ def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike
     try:
         metadata = {"format": _FORMAT, "contexts": "[" + ",".join(entries) + "]"}
         save_file(tensors, staging, metadata=metadata)
-        os.chmod(staging, 0o644)
-        os.replace(staging, target)
+        Path(staging).chmod(0o644)
+        Path(staging).replace(target)
     finally:
         Path(staging).unlink(missing_ok=True)
 
@@ -69,7 +71,9 @@ def load_contexts(
         DataError: The file is missing, damaged, or something else.
     """
     if not Path(path).is_file():
-        raise DataError(f"'{path}' does not exist: write it with save_contexts or `cocom compress`.")
+        raise DataError(
+            f"'{path}' does not exist: write it with save_contexts or `cocom compress`."
+        )
     try:
         with safe_open(os.fspath(path), framework="pt", device=str(device)) as file:
             metadata = file.metadata() or {}

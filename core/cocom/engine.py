@@ -186,7 +186,9 @@ class Cocom:
             InputError: A single text instead of a sequence, or a bad option.
         """
         if isinstance(passages, str | Passage):
-            raise InputError("passages must be a sequence of texts, got a single one: put it in a list.")
+            raise InputError(
+                "passages must be a sequence of texts, got a single one: put it in a list."
+            )
         return self._compressor.compress(
             [p if isinstance(p, Passage) else Passage(p) for p in passages],
             rate=rate,
@@ -196,9 +198,7 @@ class Cocom:
             progress=progress,
         )
 
-    def answer(
-        self, question: str, passages: Sequence[PassageLike] = (), **options: Any
-    ) -> Answer:
+    def answer(self, question: str, passages: Sequence[PassageLike] = (), **options: Any) -> Answer:
         """Answer one question from any number of passages.
 
         Args:
@@ -236,7 +236,9 @@ class Cocom:
             InputError: The numbers of questions and of passage lists differ; else as `answer`.
         """
         if isinstance(questions, str):
-            raise InputError("questions must be a sequence, got a single text: call answer() for one.")
+            raise InputError(
+                "questions must be a sequence, got a single text: call answer() for one."
+            )
         if len(questions) != len(passages):
             raise InputError(
                 f"got {len(questions)} questions but {len(passages)} lists of passages: "
@@ -264,8 +266,9 @@ class Cocom:
             **options: Fields of `GenerationOptions`; by default as many tokens as were compressed.
         """
         self._check_fingerprint(contexts, 0)
-        pieces: list[str] = []
+        ids: list[int] = []
         start = 0
+        compressed = sum(window.tokens for window in contexts.windows)
         template = self.config.prompt.auto_encoding
         prompt = self.backbone.text.encode(fill_template(template, {"passages": [Slot(0)]}))
         for window in contexts.windows:
@@ -274,10 +277,12 @@ class Cocom:
             one = ContextEmbeddings(
                 part, contexts.rate, (window,), window.tokens, contexts.fingerprint
             )
-            settings = _options({"max_new_tokens": window.tokens + 8, **options})
-            answer = self._reader.read([ReadRequest(prompt, (one,))], settings)[0]
-            pieces.append(self.backbone.text.decode(answer.token_ids))
-        return "".join(pieces).strip()
+            # A light compressor counts tokens of its own, the reader may need more for the same text.
+            share = -(-contexts.text_tokens * window.tokens // compressed)
+            room = max(window.tokens, share) + 8
+            settings = _options({"max_new_tokens": room, **options})
+            ids += self._reader.read([ReadRequest(prompt, (one,))], settings)[0].token_ids
+        return self.backbone.text.decode(ids).strip()
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the compressor counts them (its window and rates are in these)."""
@@ -305,7 +310,9 @@ class Cocom:
                     f"passage {i} must be text or context embeddings, got {type(text).__name__}."
                 )
             if not text.strip():
-                raise EmptyPassageError(f"passage {i} has no text to read, got {text[:20]!r}: leave it out.")
+                raise EmptyPassageError(
+                    f"passage {i} has no text to read, got {text[:20]!r}: leave it out."
+                )
             parts.append(UserText(text))
         pieces = build_prompt(
             self.config.prompt, question.strip(), parts, self.backbone.render_chat

@@ -1,11 +1,11 @@
 """A model as a folder: plain Hugging Face parts, safetensors only, written whole or not at all.
 
-    cocom.json            format version, configuration, fingerprint
-    backbone/             the language model and its tokenizer, as `from_pretrained` reads them
-    control.safetensors   input embeddings of the control tokens
-    adapters.safetensors  LoRA weights of both roles, if there are any
-    encoder/              the light compressor's encoder and tokenizer, if there is one
-    encoder.safetensors   its memory tokens and head
+cocom.json            format version, configuration, fingerprint
+backbone/             the language model and its tokenizer, as `from_pretrained` reads them
+control.safetensors   input embeddings of the control tokens
+adapters.safetensors  LoRA weights of both roles, if there are any
+encoder/              the light compressor's encoder and tokenizer, if there is one
+encoder.safetensors   its memory tokens and head
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def load(
     encoder, encoder_tokenizer = (
         _hugging_face(folder / "encoder", kind, causal=False) if config.encoder else (None, None)
     )
-    cocom = Cocom(
-        model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer
-    )
+    cocom = Cocom(model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer)
     load_weights(cocom, folder, backbone=False)
     for module in cocom.modules().values():
         module.to(place).eval()
@@ -116,7 +114,7 @@ def load(
         if kind in (None, torch.float32, torch.bfloat16):
             raise CheckpointError(
                 f"the weights in '{folder}' have fingerprint {cocom.fingerprint[:12]} but {_MANIFEST} says "
-                f"{str(manifest['fingerprint'])[:12]}: the folder was changed after it was saved; save it again."
+                f"{str(manifest['fingerprint'])[:12]}: it was changed since it was saved."
             )
         # float16 cannot hold every bfloat16 value; what was saved is what counts.
         cocom._fingerprint = str(manifest["fingerprint"])
@@ -207,7 +205,9 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise CheckpointError(f"'{path.parent}' lacks {path.name}: the folder is incomplete, save it again.")
+        raise CheckpointError(
+            f"'{path.parent}' lacks {path.name}: the folder is incomplete, save it again."
+        )
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except SafetensorError as error:
@@ -257,7 +257,7 @@ def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> t
         raise CheckpointError(
             f"'{folder.parent}' lacks {folder.name}/config.json: the folder is incomplete, save it again."
         )
-    kind = AutoModelForCausalLM if causal else AutoModel
+    kind: Any = AutoModelForCausalLM if causal else AutoModel
     try:
         with _quiet():
             model, report = kind.from_pretrained(
@@ -288,9 +288,7 @@ def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:
         return value
     found = getattr(torch, value, None)
     if not isinstance(found, torch.dtype):
-        raise CheckpointError(
-            f"dtype {value!r} is unknown: choose float32, bfloat16 or float16."
-        )
+        raise CheckpointError(f"dtype {value!r} is unknown: choose float32, bfloat16 or float16.")
     return found
 
 

@@ -67,7 +67,10 @@ def build_prompt(
         layout = _MARKED.sub(r"{\1}", render_chat(turns))
     return fill_template(
         layout,
-        {"passages": lay_out_passages(template.passage, passages), "question": [UserText(question)]},
+        {
+            "passages": lay_out_passages(template.passage, passages),
+            "question": [UserText(question)],
+        },
     )
 
 

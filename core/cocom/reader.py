@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,21 @@ from transformers.generation.streamers import BaseStreamer
 
 from cocom.backbone import Backbone
 from cocom.datatypes import Answer, ContextEmbeddings, FinishReason, Usage
-from cocom.errors import InputError, PromptTooLongError
+from cocom.errors import InputError, PromptTooLongError, SlotMismatchError
 from cocom.splice import ReadRow, fill_slots, pack_prompts
 from cocom.text_tokens import EncodedPrompt
 
 __all__ = ["AnswerStream", "GenerationOptions", "ReadRequest", "Reader"]
+
+
+_OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "max_new_tokens": (int,),
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
+    "seed": (int, type(None)),
+    "beams": (int,),
+}
 
 
 @dataclass(frozen=True)
@@ -44,9 +55,14 @@ class GenerationOptions:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        object.__setattr__(self, "stop", tuple(self.stop))
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        object.__setattr__(self, "stop", stop)
+        for name, kinds in _OPTION_TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
+                raise InputError(f"{name} must be a number, got {value!r}.")
+        if any(not isinstance(s, str) for s in stop):
+            raise InputError(f"stop must be one or more strings, got {stop!r}.")
         if self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
         if self.temperature < 0:
@@ -134,6 +150,10 @@ class Reader:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._uniform = backbone.config.memory_positions == "uniform"
+        # The tokenizer's end of sequence and whatever else the checkpoint's own settings end on.
+        ids = getattr(backbone.model.generation_config, "eos_token_id", None)
+        extra = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+        self._ends = frozenset({backbone.text.eos_id, *extra})
 
     def read(
         self, requests: Sequence[ReadRequest], options: GenerationOptions, *, batch_size: int = 16
@@ -172,7 +192,9 @@ class Reader:
             PromptTooLongError: Prompt and answer do not fit the model.
         """
         if options.beams > 1:
-            raise InputError(f"streaming cannot use beam search, got beams {options.beams}: set it to 1.")
+            raise InputError(
+                f"streaming cannot use beam search, got beams {options.beams}: set it to 1."
+            )
         self._check_length(request, options)
         return AnswerStream(self._stream(request, options))
 
@@ -213,9 +235,7 @@ class Reader:
 
     def _settled(self, ids: Sequence[int], options: GenerationOptions) -> str:
         """Text so far that no later token can change: whole characters, no start of a stop string."""
-        text = _before_stop(self._backbone.text.decode(ids).lstrip(), options.stop)[0]
-        if text.endswith("\ufffd"):
-            text = text.rstrip("\ufffd")
+        text, _ = _before_stop(self._backbone.text.decode_settled(ids), options.stop)
         held = max(
             (
                 size
@@ -225,7 +245,7 @@ class Reader:
             ),
             default=0,
         )
-        return text[: len(text) - held].rstrip()
+        return text[: len(text) - held].strip()
 
     def _check_length(self, request: ReadRequest, options: GenerationOptions) -> None:
         limit = self._backbone.max_positions
@@ -251,14 +271,20 @@ class Reader:
         cancelled: threading.Event | None = None,
     ) -> list[list[int]]:
         backbone = self._backbone
-        rows = [
-            ReadRow(r.prompt, [(c.windows, c.rate) for c in r.contexts]) for r in requests
-        ]
+        for request in requests:
+            _check_counts(request)
+        rows = [ReadRow(r.prompt, [(c.windows, c.rate) for c in r.contexts]) for r in requests]
         batch = pack_prompts(rows, backbone.pad_id, uniform=self._uniform, left=True).to(
             backbone.device
         )
         contexts = [r.contexts[c].embeddings for r in requests for _, c in r.prompt.slots]
-        with torch.no_grad(), backbone.role("read"), _seeded(options, backbone.device):
+        settings = self._generation_config(options)
+        with (
+            torch.no_grad(),
+            backbone.role("read"),
+            _seeded(options, backbone.device),
+            self._own_settings_only(),
+        ):
             embeds = backbone.embed(batch.ids)
             embeddings = (
                 torch.cat([c.to(embeds.device, embeds.dtype) for c in contexts])
@@ -274,16 +300,39 @@ class Reader:
                 criteria.append(_StopStrings(self, options))
             if cancelled is not None:
                 criteria.append(_Cancelled(cancelled))
-            output = backbone.model.generate(
+            generator: Any = backbone.model
+            output = generator.generate(
                 inputs_embeds=embeds,
                 attention_mask=batch.attention_mask,
-                generation_config=self._generation_config(options),
+                generation_config=settings,
                 stopping_criteria=StoppingCriteriaList(criteria),
                 streamer=streamer,
                 **extra,
             )
-        ends = self._end_ids()
-        return [_until_end(row.tolist(), ends) for row in output]
+        found = [_until_end(row.tolist(), self._ends) for row in output]
+        return [self._until_stop(ids, options) for ids in found]
+
+    def _until_stop(self, ids: list[int], options: GenerationOptions) -> list[int]:
+        """Ids up to and including the token that completes a stop string, as one row alone has."""
+        decode = self._backbone.text.decode
+        if not options.stop or not _before_stop(decode(ids), options.stop)[1]:
+            return ids
+        size = next(
+            (n for n in range(1, len(ids)) if _before_stop(decode(ids[:n]), options.stop)[1]),
+            len(ids),
+        )
+        return ids[:size]
+
+    @contextmanager
+    def _own_settings_only(self) -> Iterator[None]:
+        """Without the checkpoint's generation settings, which would fill in for ours."""
+        model: Any = self._backbone.model
+        before = model.generation_config
+        model.generation_config = GenerationConfig()
+        try:
+            yield
+        finally:
+            model.generation_config = before
 
     def _generation_config(self, options: GenerationOptions) -> GenerationConfig:
         sampling = options.temperature > 0
@@ -291,7 +340,7 @@ class Reader:
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.beams,
             "do_sample": sampling,
-            "eos_token_id": sorted(self._end_ids()),
+            "eos_token_id": sorted(self._ends),
             "pad_token_id": self._backbone.pad_id,
         }
         if sampling:
@@ -302,18 +351,11 @@ class Reader:
             }
         return GenerationConfig(**settings)
 
-    def _end_ids(self) -> set[int]:
-        """The tokenizer's end of sequence and whatever else the model's own settings end on."""
-        own = self._backbone.model.generation_config
-        ids = getattr(own, "eos_token_id", None)
-        extra = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
-        return {self._backbone.text.eos_id, *extra}
-
     def _answer(
         self, request: ReadRequest, ids: Sequence[int], options: GenerationOptions
     ) -> Answer:
         text, stopped = _before_stop(self._backbone.text.decode(ids), options.stop)
-        ended = bool(ids) and ids[-1] in self._end_ids()
+        ended = bool(ids) and ids[-1] in self._ends
         finish: FinishReason = "stop" if stopped or ended else "length"
         usage = Usage(request.rows, request.context_rows, request.replaced_tokens, len(ids))
         return Answer(text.strip(), tuple(ids), finish, usage)
@@ -360,12 +402,24 @@ class _StopStrings(StoppingCriteria):
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
 
 
+def _check_counts(request: ReadRequest) -> None:
+    """Together the contexts of a batch may fit by chance, so each is counted."""
+    for place, context in request.prompt.slots:
+        given = request.contexts[context]
+        slots = sum(window.embeddings for window in given.windows)
+        if slots != len(given):
+            raise SlotMismatchError(
+                f"the context at place {place} has {slots} slots in its windows but {len(given)} context "
+                "embeddings: do not cut or join context embeddings by hand, compress again."
+            )
+
+
 def _before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     found = [at for stop in stops if (at := text.find(stop)) >= 0]
     return (text[: min(found)], True) if found else (text, False)
 
 
-def _until_end(ids: Sequence[int], ends: set[int]) -> list[int]:
+def _until_end(ids: Sequence[int], ends: Set[int]) -> list[int]:
     """Ids up to and including the first end-of-sequence token; what follows is padding."""
     for i, token in enumerate(ids):
         if token in ends:
@@ -378,6 +432,7 @@ class _seeded:  # noqa: N801 - used as a function
 
     def __init__(self, options: GenerationOptions, device: torch.device) -> None:
         self._seed = options.seed if options.temperature > 0 else None
+        self._device = device
         self._fork = torch.random.fork_rng(
             devices=[device] if device.type == "cuda" else [], enabled=self._seed is not None
         )
@@ -385,7 +440,10 @@ class _seeded:  # noqa: N801 - used as a function
     def __enter__(self) -> None:
         self._fork.__enter__()
         if self._seed is not None:
-            torch.manual_seed(self._seed)
+            torch.default_generator.manual_seed(self._seed)
+            if self._device.type == "cuda":
+                with torch.cuda.device(self._device):
+                    torch.cuda.manual_seed(self._seed)
 
     def __exit__(self, *error: Any) -> None:
         self._fork.__exit__(*error)

@@ -160,9 +160,7 @@ def gather_states(hidden: torch.Tensor, memory_index: torch.Tensor) -> torch.Ten
     return hidden.flatten(0, 1).index_select(0, memory_index)
 
 
-def pack_prompts(
-    rows: Sequence[ReadRow], pad_id: int, *, uniform: bool, left: bool
-) -> ReadBatch:
+def pack_prompts(rows: Sequence[ReadRow], pad_id: int, *, uniform: bool, left: bool) -> ReadBatch:
     """Stack prompts, leaving room for their context embeddings.
 
     Args:

@@ -66,7 +66,9 @@ def build(real: RealData, seed: int) -> Cocom:
 class Probe:
     """Exact match on questions that training never sees, as embeddings and as text."""
 
-    def __init__(self, model: Cocom, stage: Stage, real: RealData, seed: int, groups: int = 24) -> None:
+    def __init__(
+        self, model: Cocom, stage: Stage, real: RealData, seed: int, groups: int = 24
+    ) -> None:
         self._stage = stage
         self._groups = []
         if stage.passages:
@@ -87,6 +89,7 @@ class Probe:
         ]
 
     def __call__(self, model: Cocom) -> dict[str, float]:
+        """Measure a model; the figures stop stages."""
         figures: dict[str, float] = {}
         if not self._groups:
             module = TrainingModule(model)
@@ -115,7 +118,9 @@ class Probe:
         return sum(scores) / len(scores)
 
 
-def run_stage(model: Cocom, stage: Stage, number: int, folder: Path, real: RealData, seed: int) -> None:
+def run_stage(
+    model: Cocom, stage: Stage, number: int, folder: Path, real: RealData, seed: int
+) -> None:
     """Train one stage and leave its model in `folder`/model."""
     sources = Sources(model, real, seed)
 
@@ -166,9 +171,7 @@ def main() -> None:
     for number, stage in enumerate(STAGES):
         folder = arguments.out / stage.name
         if not (folder / "model").is_dir():
-            model = (
-                Cocom.from_pretrained(finished) if finished else build(real, arguments.seed)
-            )
+            model = Cocom.from_pretrained(finished) if finished else build(real, arguments.seed)
             run_stage(model, stage, number, folder, real, arguments.seed)
         finished = folder / "model"
         if stage.name == arguments.until:

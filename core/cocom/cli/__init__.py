@@ -35,11 +35,14 @@ app.command("eval")(evaluate.command)
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG
     try:
         app()
     except CocomError as error:
         if "--json" in sys.argv:
-            sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
+            sys.stdout.write(
+                json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n"
+            )
         else:
             sys.stderr.write(f"cocom: {error}\n")
         sys.exit(1)

@@ -18,7 +18,9 @@ __all__ = ["command"]
 
 def command(
     question: Annotated[str, typer.Argument(help="What to ask.")],
-    paths: Annotated[list[str], typer.Argument(help="Files or folders: txt, md, html, pdf, jsonl.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Files or folders: txt, md, html, pdf, jsonl.")
+    ],
     model: shared.Model = "cocom-tiny",
     rate: shared.Rate = None,
     passages: Annotated[int, typer.Option(help="Passages to read.")] = 5,
@@ -91,7 +93,10 @@ def _as_text(result: AskResult, seconds: dict[str, float]) -> str:
     for hit in result.hits:
         text = textwrap.shorten(hit.passage.text, 72, placeholder=" ...")
         form = "text" if hit.rank <= result.as_text else f"rate {result.rate}"
-        lines += [f"  {hit.rank}. {hit.passage.id}  (score {hit.score:.2f}, {form})", f"     {text}"]
+        lines += [
+            f"  {hit.rank}. {hit.passage.id}  (score {hit.score:.2f}, {form})",
+            f"     {text}",
+        ]
     fewer = usage.text_rows / max(1, usage.prompt_rows)
     times = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
     lines += [

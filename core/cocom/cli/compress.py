@@ -14,7 +14,9 @@ __all__ = ["command"]
 
 
 def command(
-    paths: Annotated[list[str], typer.Argument(help="Files or folders: txt, md, html, pdf, jsonl.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Files or folders: txt, md, html, pdf, jsonl.")
+    ],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     model: shared.Model = "cocom-tiny",
     rate: shared.Rate = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from cocom.cli import shared
 __all__ = ["command"]
 
 
-class Suite(str, Enum):
+class Suite(StrEnum):
     """Question sets."""
 
     shipped = "shipped"

@@ -11,17 +11,32 @@ import typer
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["Device", "Dtype", "Json", "Model", "Rate", "load_model", "show_progress", "write", "write_json"]
+__all__ = [
+    "Device",
+    "Dtype",
+    "Json",
+    "Model",
+    "Rate",
+    "load_model",
+    "show_progress",
+    "write",
+    "write_json",
+]
 
 Model = Annotated[
     str, typer.Option("--model", help="The shipped model's name, or a folder with a COCOM model.")
 ]
 Rate = Annotated[
     int | None,
-    typer.Option("--rate", help="Compression rate, passage tokens per embedding.", show_default="the model's first"),
+    typer.Option(
+        "--rate",
+        help="Compression rate, passage tokens per embedding.",
+        show_default="the model's first",
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="cuda if present")
+    str | None,
+    typer.Option("--device", help="cpu, cuda or cuda:N.", show_default="cuda if present"),
 ]
 Dtype = Annotated[
     str | None,

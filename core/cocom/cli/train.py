@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class Objective(str, Enum):
+class Objective(StrEnum):
     """What to learn."""
 
     qa = "qa"
@@ -160,7 +160,9 @@ def _config(
         try:
             values["rates"] = [int(rate) for rate in rates.split(",")]
         except ValueError as error:
-            raise ConfigError(f"--rates must be whole numbers such as 4,16, got {rates!r}.") from error
+            raise ConfigError(
+                f"--rates must be whole numbers such as 4,16, got {rates!r}."
+            ) from error
     else:
         values["rates"] = [16] if encoder is not None and head == "concat" else [4, 16, 128]
     if encoder is not None:

@@ -72,7 +72,9 @@ class Scores:
 def columns_of(model: Cocom) -> list[Column]:
     """Text (upper bound), every rate of the model, no passage (lower bound), wrong passages."""
     rates = [Column(f"rate {rate}", rate) for rate in model.config.rates]
-    wrong = [Column(f"wrong passages, rate {model.config.rates[0]}", model.config.rates[0], "wrong")]
+    wrong = [
+        Column(f"wrong passages, rate {model.config.rates[0]}", model.config.rates[0], "wrong")
+    ]
     return [Column("text", None), *rates, Column("no passage", None, "none"), *wrong]
 
 

@@ -86,4 +86,3 @@ def _entry(record: Mapping[str, object], where: str) -> tuple[str, str, str, tup
 
 def _is_texts(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
-

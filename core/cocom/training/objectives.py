@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from cocom.datatypes import Window
 from cocom.engine import Cocom
@@ -47,7 +46,9 @@ class Objectives:
     def auto_encoding(self, text: str, rate: int) -> Example:
         """Write a text back from its embeddings: -sum log p(x_t | E(x), x_<t)."""
         rows, contexts = self._compress([text], [rate])
-        prompt = self._text.encode(fill_template(self._prompt.auto_encoding, {"passages": [Slot(0)]}))
+        prompt = self._text.encode(
+            fill_template(self._prompt.auto_encoding, {"passages": [Slot(0)]})
+        )
         target = [*self._text.encode_text(text), self._text.eos_id]
         return Example(rows, ReadRow(prompt, contexts, [(target, target)]))
 
@@ -60,7 +61,9 @@ class Objectives:
             rate: Compression rate of X_A.
         """
         rows, contexts = self._compress([text[:split]], [rate])
-        prompt = self._text.encode(fill_template(self._prompt.continuation, {"passages": [Slot(0)]}))
+        prompt = self._text.encode(
+            fill_template(self._prompt.continuation, {"passages": [Slot(0)]})
+        )
         target = [*self._text.encode_text(text[split:]), self._text.eos_id]
         return Example(rows, ReadRow(prompt, contexts, [(target, target)]))
 
@@ -119,7 +122,7 @@ class Objectives:
                 for prompt, target in zip(prompts, targets, strict=True)
             ]
         # A branch must start with a token of its own prompt: the one before it is another branch's.
-        shared = min(len(commonprefix([p.ids for p in prompts])), *(len(p.ids) - 1 for p in prompts))
+        shared = min(_common([p.ids for p in prompts]), *(len(p.ids) - 1 for p in prompts))
         last = max((place for place, _ in prompts[0].slots), default=0)
         if shared < last:
             raise InputError(
@@ -159,3 +162,10 @@ class Objectives:
             contexts.append(([row.window for row in own], rate))
         return tuple(rows), contexts
 
+
+def _common(rows: Sequence[Sequence[int]]) -> int:
+    """Number of ids that all rows start with."""
+    for at, ids in enumerate(zip(*rows, strict=False)):
+        if len(set(ids)) > 1:
+            return at
+    return min(map(len, rows))

@@ -57,9 +57,8 @@ def records(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"'{path}' does not exist: pass a JSONL file, one record a line.")
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
     count = 0
-    with opened as file:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}:{number}"
             if not line.strip():
@@ -67,7 +66,9 @@ def records(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
             try:
                 record = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError as error:
-                raise DataError(f"{where}: not UTF-8 ({error.reason}): save the file as UTF-8.") from error
+                raise DataError(
+                    f"{where}: not UTF-8 ({error.reason}): save the file as UTF-8."
+                ) from error
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{where}: not JSON ({error.msg} at column {error.colno}): write one object a line."
@@ -97,5 +98,7 @@ def _texts(record: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
         or not values
         or not all(isinstance(v, str) and v.strip() for v in values)
     ):
-        raise DataError(f"{where}: '{plural}' must be a list of texts that are not empty, got {values!r:.80}.")
+        raise DataError(
+            f"{where}: '{plural}' must be a list of texts that are not empty, got {values!r:.80}."
+        )
     return tuple(values)

@@ -121,7 +121,9 @@ def train(
     trainer = _CocomTrainer(
         probe=probe,
         model=module,
-        args=_arguments(settings, checkpoints, model, eval_dataset is not None or probe is not None),
+        args=_arguments(
+            settings, checkpoints, model, eval_dataset is not None or probe is not None
+        ),
         data_collator=collator,
         train_dataset=dataset,
         eval_dataset=eval_dataset if eval_dataset is not None else [],
@@ -198,11 +200,12 @@ class _CocomTrainer(Trainer):
         return module.model
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(dataset)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         self._cocom.weights_changed()
-        save(self._cocom, Path(output_dir or self.args.output_dir) / "model")
+        save(self._cocom, Path(str(output_dir or self.args.output_dir)) / "model")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self._cocom, Path(resume_from_checkpoint) / "model")
@@ -216,7 +219,8 @@ class _CocomTrainer(Trainer):
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         start = time.monotonic()
         metrics: dict[str, float] = {}
-        if self.eval_dataset is not None and len(self.eval_dataset):
+        dataset: Any = self.eval_dataset
+        if dataset is not None and len(dataset):
             metrics = super().evaluate(*arguments, **options)
         if self._probe is not None:
             self._cocom.weights_changed()
