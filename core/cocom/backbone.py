@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -21,9 +21,20 @@ from cocom.text_tokens import TextTokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Backbone", "Role"]
+__all__ = ["Backbone", "Role", "modes_kept"]
 
 Role = Literal["compress", "read"]
+
+
+@contextmanager
+def modes_kept(root: nn.Module) -> Iterator[None]:
+    """Leave every module below `root` in the train or eval mode it was in."""
+    modes = {module: module.training for module in root.modules()}
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 class Backbone(nn.Module):
@@ -58,6 +69,12 @@ class Backbone(nn.Module):
         self.text = TextTokens(tokenizer, names)
         words: Any = model.get_input_embeddings()
         weight: torch.Tensor = words.weight
+        if weight.shape[0] < self.text.vocabulary_size:
+            raise ModelError(
+                f"the tokenizer has {self.text.vocabulary_size} tokens but the model embeds "
+                f"{weight.shape[0]}: give the model its own tokenizer, or call "
+                "model.resize_token_embeddings(len(tokenizer)) first."
+            )
         self.control = nn.Embedding(
             len(names), weight.shape[1], dtype=weight.dtype, device=weight.device
         )
@@ -67,7 +84,9 @@ class Backbone(nn.Module):
             generator = torch.Generator().manual_seed(0)
             noise = torch.randn(self.control.weight.shape, generator=generator)
             rows = sample.mean(0) + noise.to(sample.device) * sample.std(0)
-            self.control.weight.copy_(rows)
+            # Gemma 3 scales inside its embedding layer, which the control tokens do not pass.
+            scale = float(getattr(words, "embed_scale", 1.0))
+            self.control.weight.copy_(rows * scale)
         if config.weights != "full":
             self._add_adapters(model)
         self.model = model
@@ -87,8 +106,13 @@ class Backbone(nn.Module):
             target_modules=targets if isinstance(targets, str) else list(targets),
             task_type="CAUSAL_LM",
         )
+        configs: dict[str, Any] = {}
         for name in self.adapter_names:
+            # peft warns of a second adapter if it finds the first one's settings.
+            model.__dict__.pop("peft_config", None)
             inject_adapter_in_model(settings, model, adapter_name=name)
+            configs[name] = settings
+        model.peft_config = configs
 
     @property
     def adapter_names(self) -> tuple[str, ...]:
@@ -129,18 +153,24 @@ class Backbone(nn.Module):
 
         One thread at a time: others wait. Nested use in the same thread is allowed.
         """
-        with self._lock:
-            modes = {module: module.training for module in self.modules()}
+        with self._lock, modes_kept(self):
             before = self._role
-            self._activate(role)
-            if not train:
-                self.eval()
             try:
+                self._activate(role)
+                if not train:
+                    self.eval()
                 yield
             finally:
                 self._activate(before)
-                for module, mode in modes.items():
-                    module.training = mode
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._lock = threading.RLock()
 
     def _activate(self, role: Role) -> None:
         self._role = role
@@ -212,15 +242,20 @@ class Backbone(nn.Module):
         from jinja2.exceptions import TemplateError
 
         try:
+            if turns[0]["role"] == "system":
+                system, user, *rest = turns
+                # Some templates refuse a system role, each in its own words; some leave it out.
+                with suppress(TemplateError):
+                    text = _apply(tokenizer, turns)
+                    if system["content"].strip() in text:
+                        return text
+                content = f"{system['content']}\n{user['content']}"
+                turns = [{"role": user["role"], "content": content}, *rest]
             return _apply(tokenizer, turns)
         except TemplateError as error:
-            if turns[0]["role"] != "system" or "system" not in str(error).lower():
-                raise ModelError(
-                    f"the tokenizer's chat template refused the turns: {error}."
-                ) from error
-            system, user, *rest = turns
-            folded = {"role": user["role"], "content": f"{system['content']}\n{user['content']}"}
-            return _apply(tokenizer, [folded, *rest])
+            raise ModelError(
+                f"the tokenizer's chat template refused the turns: {error}."
+            ) from error
 
     def _decoder(self) -> nn.Module:
         decoder = self.model.base_model

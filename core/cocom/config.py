@@ -52,6 +52,13 @@ class PromptTemplate:
     continuation: str = "{bos}{passages}"
 
     def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            kinds = bool if setting.name == "chat" else str
+            if not isinstance(getattr(self, setting.name), kinds):
+                raise ConfigError(
+                    f"prompt.{setting.name} must be {kinds.__name__}, got "
+                    f"{getattr(self, setting.name)!r}."
+                )
         for name, needed in (
             ("user", ("passages", "question")),
             ("passage", ("passage",)),
@@ -82,12 +89,12 @@ class LoraSettings:
     target_modules: str | tuple[str, ...] = "all-linear"
 
     def __post_init__(self) -> None:
-        if self.r < 1 or self.alpha < 1:
+        if not _is_count(self.r) or not _is_count(self.alpha):
             raise ConfigError(
-                f"lora.r and lora.alpha must be at least 1, got {self.r}, {self.alpha}."
+                f"lora.r and lora.alpha must be at least 1, got {self.r!r}, {self.alpha!r}."
             )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"lora.dropout must be in [0, 1), got {self.dropout}.")
+        if isinstance(self.dropout, str) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"lora.dropout must be in [0, 1), got {self.dropout!r}.")
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,10 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _check_choice("encoder.head", self.head, EncoderHead)
+        if self.mlp_hidden != 0 and not _is_count(self.mlp_hidden):
+            raise ConfigError(
+                f"encoder.mlp_hidden must be 0 (the reader's width) or more, got {self.mlp_hidden!r}."
+            )
 
 
 @dataclass(frozen=True)
@@ -137,14 +148,20 @@ class CocomConfig:
     prompt: PromptTemplate = field(default_factory=PromptTemplate)
 
     def __post_init__(self) -> None:
-        if not self.rates or any(not isinstance(r, int) or r < 1 for r in self.rates):
+        if isinstance(self.rates, list):
+            object.__setattr__(self, "rates", tuple(self.rates))
+        if (
+            not isinstance(self.rates, tuple)
+            or not self.rates
+            or any(not _is_count(rate) for rate in self.rates)
+        ):
             raise ConfigError(
                 f"rates must be one or more whole numbers from 1, got {self.rates!r}."
             )
         if len(set(self.rates)) != len(self.rates):
             raise ConfigError(f"rates holds a rate twice: {self.rates!r}.")
-        if self.window < 1:
-            raise ConfigError(f"window must be at least 1 token, got {self.window}.")
+        if not _is_count(self.window):
+            raise ConfigError(f"window must be at least 1 token, got {self.window!r}.")
         if max(self.rates) > self.window:
             raise ConfigError(
                 f"rate {max(self.rates)} exceeds window {self.window}: a window could not fill one "
@@ -154,6 +171,11 @@ class CocomConfig:
         _check_choice("memory_positions", self.memory_positions, MemoryPositions)
         _check_choice("memory_tokens", self.memory_tokens, MemoryTokens)
         _check_choice("weights", self.weights, Weights)
+        for name, kind in (("lora", LoraSettings), ("prompt", PromptTemplate)):
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} must be {kind.__name__}, got {getattr(self, name)!r}.")
+        if not isinstance(self.encoder, EncoderConfig | None):
+            raise ConfigError(f"encoder must be EncoderConfig or None, got {self.encoder!r}.")
         if self.memory_positions == "uniform" and self.embedding_count == "fixed":
             raise ConfigError(
                 "memory_positions 'uniform' needs embedding_count 'proportional', got 'fixed': "
@@ -184,12 +206,12 @@ class CocomConfig:
         """
         if rate is None:
             return self.rates[0]
-        if rate not in self.rates:
+        if isinstance(rate, bool) or rate not in self.rates:
             raise ConfigError(
                 f"rate {rate!r} is not among the rates this model serves, "
                 f"{', '.join(map(str, self.rates))}: choose one of them, or train the model for it."
             )
-        return rate
+        return int(rate)
 
     def memory_token_names(self) -> tuple[str, ...]:
         """Names of the memory tokens, in the order of their rows."""
@@ -223,8 +245,9 @@ class CocomConfig:
         Raises:
             ConfigError: An unknown name, or a value that cannot be.
         """
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"a configuration must be a mapping of settings, got {values!r}.")
         parts = dict(values)
-        parts["rates"] = tuple(parts.get("rates", ()))
         for name, kind in (
             ("lora", LoraSettings),
             ("prompt", PromptTemplate),
@@ -248,6 +271,10 @@ def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
             f"unknown setting {where}{unknown[0]}: expected one of {', '.join(sorted(known))}."
         )
     return kind(**values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _check_choice(name: str, value: object, choices: Any) -> None:

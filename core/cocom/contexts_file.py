@@ -19,6 +19,7 @@ from cocom.errors import DataError, InputError
 __all__ = ["load_contexts", "save_contexts"]
 
 _FORMAT = "cocom.contexts.1"
+_LISTING = "contexts"
 
 
 def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike[str]) -> None:
@@ -40,7 +41,7 @@ def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike
             "windows": [dataclasses.astuple(window) for window in context.windows],
             "text_tokens": context.text_tokens,
             "fingerprint": context.fingerprint,
-            "passage": None if context.passage is None else dataclasses.asdict(context.passage),
+            "passage": None if context.passage is None else _plain(context.passage),
         }
         try:
             entries.append(json.dumps(entry))
@@ -48,14 +49,20 @@ def save_contexts(contexts: Sequence[ContextEmbeddings], path: str | os.PathLike
             raise InputError(
                 f"the metadata of passage {i} cannot be written as JSON ({error}): keep plain values there."
             ) from error
-    tensors = {str(i): c.embeddings.detach().cpu().contiguous() for i, c in enumerate(contexts)}
+    # Copies, because the same embeddings may stand in the list twice.
+    tensors = {
+        str(i): c.embeddings.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for i, c in enumerate(contexts)
+    }
+    # As a tensor, because a safetensors header holds 100 MB at most.
+    listing = ("[" + ",".join(entries) + "]").encode()
+    tensors[_LISTING] = torch.frombuffer(bytearray(listing), dtype=torch.uint8)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, staging = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     try:
-        metadata = {"format": _FORMAT, "contexts": "[" + ",".join(entries) + "]"}
-        save_file(tensors, staging, metadata=metadata)
+        save_file(tensors, staging, metadata={"format": _FORMAT})
         Path(staging).chmod(0o644)
         Path(staging).replace(target)
     finally:
@@ -82,9 +89,10 @@ def load_contexts(
                     f"'{path}' has format {metadata.get('format')!r}, but expected {_FORMAT!r}: it holds no "
                     "context embeddings, or another version of cocom wrote it."
                 )
+            listing = file.get_tensor(_LISTING).cpu().numpy().tobytes()
             return [
                 _context(entry, file.get_tensor(str(i)))
-                for i, entry in enumerate(json.loads(metadata["contexts"]))
+                for i, entry in enumerate(json.loads(listing))
             ]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):
@@ -92,10 +100,15 @@ def load_contexts(
         raise DataError(f"'{path}' cannot be read ({error}): the file is damaged.") from error
 
 
+def _plain(passage: Passage) -> dict[str, object]:
+    return {"text": passage.text, "id": passage.id, "metadata": dict(passage.metadata)}
+
+
 def _context(entry: dict[str, object], embeddings: torch.Tensor) -> ContextEmbeddings:
     windows = entry["windows"]
     passage = entry["passage"]
-    assert isinstance(windows, list)
+    if not isinstance(windows, list):
+        raise TypeError(f"windows is {windows!r}")
     return ContextEmbeddings(
         embeddings=embeddings,
         rate=int(str(entry["rate"])),

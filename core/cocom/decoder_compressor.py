@@ -8,6 +8,7 @@ import torch
 
 from cocom.backbone import Backbone
 from cocom.datatypes import Window
+from cocom.errors import ConfigError
 from cocom.splice import WindowRow, gather_states, pack_windows
 from cocom.text_tokens import TextWindow
 
@@ -18,11 +19,24 @@ class DecoderCompressor:
     """Windows of token ids -> context embeddings, through the backbone's *compress* role."""
 
     def __init__(self, backbone: Backbone) -> None:
+        """Compress with `backbone`.
+
+        Raises:
+            ConfigError: A window, its prompt and its memory tokens exceed the model's positions.
+        """
         self.backbone = backbone
         self._config = backbone.config
         text = backbone.text
         self._prefix = text.encode_template(self._config.prompt.compress_prefix)
         self._suffix = text.encode_template(self._config.prompt.compress_suffix)
+        memory = -(-self._config.window // min(self._config.rates))
+        needed = len(self._prefix) + self._config.window + len(self._suffix) + memory
+        limit = backbone.max_positions
+        if limit is not None and needed > limit:
+            raise ConfigError(
+                f"window {self._config.window} needs {needed} positions but the model has {limit}: lower "
+                "window or take a model with more positions."
+            )
 
     def windows(self, text: str) -> list[TextWindow]:
         """Cut a passage into windows."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from cocom.backbone import modes_kept
 from cocom.config import CocomConfig
 from cocom.datatypes import Window
 from cocom.errors import ConfigError
@@ -72,7 +74,9 @@ class EncoderCompressor(nn.Module):
         else:
             groups = config.rates[0] if self._kind == "concat" else 1
             self.head = nn.Linear(width * groups, hidden_size)
-        self.head.to(encoder.device, encoder.dtype)
+        # Beside the encoder, and in its type.
+        self.to(encoder.device, encoder.dtype)
+        self._lock = threading.RLock()
 
     def windows(self, text: str) -> list[TextWindow]:
         """Cut a passage into windows."""
@@ -89,15 +93,21 @@ class EncoderCompressor(nn.Module):
 
     def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
         """Context embeddings of windows, one after the other, shape (M, H); differentiable."""
-        was_training = self.training
-        if not train:
-            self.eval()
-        try:
+        with self._lock, modes_kept(self):
+            if not train:
+                self.eval()
             if self._kind == "memory_mlp":
                 return self._memory_states(rows)
             return self._group_states(rows)
-        finally:
-            self.train(was_training)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._lock = threading.RLock()
 
     def _memory_states(self, rows: Sequence[WindowRow]) -> torch.Tensor:
         batch = pack_windows(rows, self.pad_id, uniform=False).to(self.memory.weight.device)

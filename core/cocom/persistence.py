@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cocom.config import CocomConfig
-from cocom.errors import CheckpointError, CocomError
+from cocom.errors import CheckpointError, CocomError, ConfigError
 
 if TYPE_CHECKING:
     from cocom.engine import Cocom
@@ -100,7 +100,10 @@ def load(
 
     folder = _locate(name_or_path)
     manifest = _read_manifest(folder)
-    config = CocomConfig.from_dict(manifest["config"])
+    try:
+        config = CocomConfig.from_dict(manifest["config"])
+    except ConfigError as error:
+        raise CheckpointError(f"'{folder / _MANIFEST}' cannot be used: {error}") from error
     place, kind = _placed(device, dtype)
     model, tokenizer = _hugging_face(folder / "backbone", kind, causal=True)
     encoder, encoder_tokenizer = (

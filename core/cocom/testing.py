@@ -125,10 +125,13 @@ def tiny_cocom(
     encoder, encoder_tokenizer = (
         tiny_encoder(seed=seed) if isinstance(config.encoder, EncoderConfig) else (None, None)
     )
-    return Cocom(
-        tiny_backbone(family, seed=seed, **settings),
-        tiny_tokenizer(),
-        config,
-        encoder=encoder,
-        encoder_tokenizer=encoder_tokenizer,
-    )
+    backbone = tiny_backbone(family, seed=seed, **settings)
+    with torch.random.fork_rng(devices=[]):  # adapters and maps are drawn too
+        torch.manual_seed(seed)
+        return Cocom(
+            backbone,
+            tiny_tokenizer(),
+            config,
+            encoder=encoder,
+            encoder_tokenizer=encoder_tokenizer,
+        )

@@ -13,8 +13,9 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cocom.errors import ModelError
 from cocom.prompt import Piece, Slot, Template, UserText
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["EncodedPrompt", "TextTokens", "TextWindow"]
 
 _MARKUP = re.compile(r"^[<\[].*[>\]]$", re.DOTALL)
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*\s+|[。！？]|\n+")
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_SENTENCE_END = re.compile(r"[.!?…؟।۔][\"'”’)\]]*\s+|[。！？]|\n+")
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,9 @@ class TextTokens:
                 "tokens out of user text needs: load it with use_fast=True or convert it."
             )
         self.tokenizer = tokenizer
-        self.vocabulary_size = len(tokenizer)
-        self.control_ids = {
-            name: self.vocabulary_size + i for i, name in enumerate(control_names)
-        }
+        ids = backend.get_vocab(with_added_tokens=True).values()
+        self.vocabulary_size = max(len(tokenizer), max(ids, default=-1) + 1)
+        self.control_ids = {name: self.vocabulary_size + i for i, name in enumerate(control_names)}
         settings = json.loads(backend.to_str())
         self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         markup = {
@@ -82,10 +83,16 @@ class TextTokens:
         unknown = getattr(tokenizer, "unk_token", None)
         self._special_ids = {**markup, **self.control_ids}
         self._forbidden = {i for name, i in markup.items() if name != unknown}
+        around = {t["content"]: (t["lstrip"], t["rstrip"]) for t in settings["added_tokens"]}
         names = sorted(self._special_ids, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, names))) if names else None
-        self._first = _text_only(settings, markup, first=True)
-        self._later = _text_only(settings, markup, first=False)
+        patterns = (_special_pattern(name, *around.get(name, (False, False))) for name in names)
+        self._special = re.compile("|".join(patterns)) if names else None
+        self._first = _text_only(settings, markup, "first")
+        self._later = _text_only(settings, markup, "later")
+        self._plain = (settings, tuple(markup))
+        self._byte_ids = {
+            int(i) for token, i in backend.get_vocab().items() if _BYTE.fullmatch(token)
+        }
 
     @property
     def digest(self) -> str:
@@ -107,8 +114,14 @@ class TextTokens:
         """
         value = self.tokenizer.eos_token_id
         if value is None:
-            raise ModelError("the tokenizer has no eos_token, which ends passages and answers: set one.")
+            raise ModelError(
+                "the tokenizer has no eos_token, which ends passages and answers: set one."
+            )
         return int(value)
+
+    @cached_property
+    def _inner(self) -> Any:
+        return _text_only(*self._plain, "inner")
 
     def encode_text(self, text: str, *, first: bool = False) -> list[int]:
         """Token ids of plain user text; nothing in it is special."""
@@ -154,22 +167,36 @@ class TextTokens:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out."""
         text = self.tokenizer.decode(
-            [i for i in ids if i < self.vocabulary_size], skip_special_tokens=True
+            [i for i in ids if i < self.vocabulary_size],
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
         )
         assert isinstance(text, str)
         return text
+
+    def decode_settled(self, ids: Sequence[int]) -> str:
+        """The part of `decode` that no later token can change: no bytes that wait for others."""
+        end = len(ids)
+        while end and ids[end - 1] in self._byte_ids:
+            end -= 1
+        return self.decode(ids[:end]).rstrip("\ufffd")
 
     def windows(self, text: str, size: int) -> list[TextWindow]:
         """Cut a text into windows of at most `size` tokens.
 
         Cuts fall after the last sentence end that fits, or at a token boundary where a sentence alone
-        is longer; together the windows hold every token of the text, in order.
+        is longer (inside a character only if it alone is longer); together the windows hold every
+        token of the text, in order.
         """
         ids, offsets = self._encode(text, first=False)
         cuts = [0]
         boundaries: list[int] = []
+        whole: set[int] = set()
         if len(ids) > size:
-            boundaries = _tokens_at(offsets, [m.end() for m in _SENTENCE_END.finditer(text)])
+            # A character of several byte tokens must stay in one window.
+            whole = {i for i, (a, b) in enumerate(pairwise(offsets), start=1) if a[1] <= b[0]}
+            ends = [m.end() for m in _SENTENCE_END.finditer(text)]
+            boundaries = [i for i in _tokens_at(offsets, ends) if i in whole]
         position = 0
         while len(ids) - cuts[-1] > size:
             cut = cuts[-1] + size
@@ -177,6 +204,8 @@ class TextTokens:
                 position += 1
             if position and boundaries[position - 1] > cuts[-1]:
                 cut = boundaries[position - 1]
+            else:
+                cut = next((i for i in range(cut, cuts[-1], -1) if i in whole), cut)
             cuts.append(cut)
         starts = [0, *(offsets[cut][0] for cut in cuts[1:])]
         return [
@@ -203,7 +232,8 @@ class TextTokens:
         for match in self._special.finditer(text):
             if match.start() > at:
                 parts.append((text[at : match.start()], None))
-            parts.append((match.group(), self._special_ids[match.group()]))
+            name = match[match.lastindex or 0]
+            parts.append((name, self._special_ids[name]))
             at = match.end()
         if at < len(text):
             parts.append((text[at:], None))
@@ -216,36 +246,81 @@ class TextTokens:
         if self._forbidden.isdisjoint(ids):
             return ids, offsets
         # A vocabulary may hold `</s>` as an ordinary piece too: spell such text out.
+        spans = [span for i, span in zip(ids, offsets, strict=True) if i in self._forbidden]
         ids, offsets = [], []
-        for at, character in enumerate(text):
-            part = list(self._later.encode(character, add_special_tokens=False).ids)
-            if not self._forbidden.isdisjoint(part):
-                raise ModelError(f"the tokenizer turns the character {character!r} into a special token.")
-            ids += part
-            offsets += [(at, at + 1)] * len(part)
+        at = 0
+        for start, end in [*spans, (len(text), len(text))]:
+            gap = (backend if at == 0 else self._inner).encode(
+                text[at:start], add_special_tokens=False
+            )
+            if self._forbidden.isdisjoint(gap.ids):
+                ids += gap.ids
+                offsets += [(a + at, b + at) for a, b in gap.offsets]
+            else:
+                self._spell(text, at, start, ids, offsets)
+            self._spell(text, start, end, ids, offsets)
+            at = end
         return ids, offsets
 
+    def _spell(
+        self, text: str, start: int, end: int, ids: list[int], offsets: list[tuple[int, int]]
+    ) -> None:
+        for at in range(start, end):
+            part = list(self._inner.encode(text[at], add_special_tokens=False).ids)
+            if not self._forbidden.isdisjoint(part):
+                raise ModelError(
+                    f"the tokenizer turns the character {text[at]!r} into a special token."
+                )
+            ids += part
+            offsets += [(at, at + 1)] * len(part)
 
-def _text_only(settings: dict[str, Any], markup: Iterable[str], *, first: bool) -> Any:
+
+def _special_pattern(name: str, lstrip: bool, rstrip: bool) -> str:
+    """What stands for a special token in a template; some swallow the whitespace around them."""
+    return (r"\s*" if lstrip else "") + f"({re.escape(name)})" + (r"\s*" if rstrip else "")
+
+
+def _text_only(
+    settings: dict[str, Any], markup: Iterable[str], place: Literal["first", "later", "inner"]
+) -> Any:
+    """The tokenizer without special tokens.
+
+    For text at the start of a prompt, for text after a special token, or for the middle of a text,
+    where nothing may be put in front.
+    """
     from tokenizers import Tokenizer
 
     drop = set(markup)
     plain = json.loads(json.dumps(settings))
     plain["added_tokens"] = [t for t in plain["added_tokens"] if t["content"] not in drop]
     plain["post_processor"] = plain["truncation"] = plain["padding"] = None
-    if not first:
-        _without_first_prefix(plain.get("pre_tokenizer"))
+    if place != "first":
+        schemes = ("first",) if place == "later" else ("first", "always")
+        _without_prefix(plain.get("pre_tokenizer"), schemes)
+    if place == "inner":
+        plain["normalizer"] = _without_prepend(plain.get("normalizer"))
     return Tokenizer.from_str(json.dumps(plain))
 
 
-def _without_first_prefix(part: dict[str, Any] | None) -> None:
+def _without_prefix(part: dict[str, Any] | None, schemes: Sequence[str]) -> None:
     """Metaspace with prepend_scheme 'first' marks the start of the whole string only."""
     if part is None:
         return
     for inner in part.get("pretokenizers", ()):
-        _without_first_prefix(inner)
-    if part.get("type") == "Metaspace" and part.get("prepend_scheme") == "first":
+        _without_prefix(inner, schemes)
+    if part.get("type") == "Metaspace" and part.get("prepend_scheme") in schemes:
         part["prepend_scheme"] = "never"
+    if part.get("type") == "ByteLevel" and "always" in schemes:
+        part["add_prefix_space"] = False
+
+
+def _without_prepend(part: dict[str, Any] | None) -> dict[str, Any] | None:
+    if part is None or part.get("type") == "Prepend":
+        return None
+    if part.get("type") == "Sequence":
+        inner = [kept for p in part["normalizers"] if (kept := _without_prepend(p)) is not None]
+        return {**part, "normalizers": inner}
+    return part
 
 
 def _tokens_at(offsets: Sequence[tuple[int, int]], ends: Sequence[int]) -> list[int]:
@@ -257,6 +332,4 @@ def _tokens_at(offsets: Sequence[tuple[int, int]], ends: Sequence[int]) -> list[
             token += 1
         if token < len(offsets) and (not found or token > found[-1]):
             found.append(token)
-    # A character of several byte tokens must stay in one window.
-    whole = {i + 1 for i, (a, b) in enumerate(pairwise(offsets)) if a != b}
-    return [i for i in found if i in whole]
+    return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,12 +60,13 @@ def records(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
         raise DataError(f"'{path}' does not exist: pass a JSONL file, one record a line.")
     count = 0
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(file, path), start=1):
             where = f"{path}:{number}"
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode("utf-8"))
+                # A byte-order mark may stand in front of the first line.
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{where}: not UTF-8 ({error.reason}): save the file as UTF-8."
@@ -79,6 +81,13 @@ def records(path: str | Path) -> Iterator[tuple[Mapping[str, Any], str]]:
             yield record, where
     if not count:
         raise DataError(f"'{path}' holds no record: write one JSON object a line.")
+
+
+def _lines(file: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"'{path}' cannot be read ({error}): the file is damaged.") from error
 
 
 def _text(record: Mapping[str, Any], name: str, where: str) -> str:

@@ -70,7 +70,7 @@ class TrainingModule(nn.Module):
             )
         for name, parameter in backbone.model.named_parameters():
             trains = ".lora_" in name if adapters else not frozen_reader
-            if frozen_reader and ".read." in name:
+            if frozen_reader and (model.encoder is not None or ".read." in name):
                 trains = False
             if model.encoder is not None and ".compress." in name:
                 trains = False

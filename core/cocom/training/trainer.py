@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from cocom.engine import Cocom
-from cocom.errors import ConfigError
+from cocom.errors import ConfigError, DataError
 from cocom.persistence import load_weights, save
 from cocom.training.step import Collator, TrainingModule
 
@@ -71,6 +71,18 @@ class TrainSettings:
     log_to_console: bool = True
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        least = {"batch_size": 1, "accumulate": 1, "log_every": 1}
+        least |= dict.fromkeys(("warmup_steps", "evaluate_every", "save_every"), 0)
+        if self.steps is not None:
+            least["steps"] = 1
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < bound:
+                raise ConfigError(f"{name} must be a whole number from {bound}, got {value!r}.")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate!r}.")
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -113,6 +125,8 @@ def train(
         raise ConfigError(
             f"stop_when is {dict(settings.stop_when)} but evaluate_every is 0: set how often to evaluate."
         )
+    if not len(dataset):  # type: ignore[arg-type]
+        raise DataError("the dataset has no examples: there is nothing to train on.")
     folder = Path(folder)
     checkpoints = folder / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +145,7 @@ def train(
     )
     if not settings.log_to_console:
         trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = _last_complete(checkpoints)
     if last is not None:
         _log.info("resuming from %s", last)
     trainer.train(resume_from_checkpoint=last)
@@ -147,6 +161,23 @@ def train(
     for part in model.modules().values():
         part.eval()
     return TrainResult(trainer.state.global_step, losses, metrics, folder / "model")
+
+
+def _last_complete(checkpoints: Path) -> str | None:
+    """The last checkpoint that was written to its end: its state file comes last."""
+    numbered = {
+        int(path.name.removeprefix("checkpoint-")): path
+        for path in checkpoints.glob("checkpoint-*")
+        if path.name.removeprefix("checkpoint-").isdecimal()
+    }
+    for _, path in sorted(numbered.items(), reverse=True):
+        try:
+            json.loads((path / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            _log.warning("%s was not written to its end: passing it over", path)
+            continue
+        return str(path)
+    return None
 
 
 def _arguments(
