@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -134,6 +135,8 @@ def command(
         "losses": [{"step": step, "loss": loss} for step, loss in result.losses],
         "metrics": dict(result.metrics),
     }
+    if os.environ.get("RANK", "0") != "0":  # one of several processes speaks for all
+        return
     if as_json:
         shared.write_json(figures)
         return

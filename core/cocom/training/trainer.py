@@ -201,6 +201,7 @@ def _arguments(
         save_strategy="steps" if settings.save_every else "no",
         save_steps=settings.save_every or 500,
         save_total_limit=2,
+        logging_first_step=True,
         logging_steps=settings.log_every,
         logging_nan_inf_filter=False,
         bf16=settings.bf16,
@@ -211,6 +212,8 @@ def _arguments(
         remove_unused_columns=False,
         label_names=["read"],
         dataloader_pin_memory=False,
+        # A batch of text only leaves the compressor's weights without a gradient.
+        ddp_find_unused_parameters=True,
     )
     if arguments.n_gpu > 1:  # several GPUs are for `accelerate launch`, not for DataParallel
         arguments._n_gpu = 1
