@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the card is prose)
 """Put the trained model into the package, with a card whose every figure comes from `cocom eval`.
 
 cocom eval --suite shipped --model runs/shipped/cocom-tiny --squad SQUAD --json > runs/shipped/eval.json
