@@ -62,7 +62,8 @@ class Cocom:
             InputError: An encoder without `config.encoder`, or the other way round.
         """
         self.config = config or CocomConfig()
-        if (self.config.encoder is None) != (encoder is None or encoder_tokenizer is None):
+        given = {encoder is not None, encoder_tokenizer is not None}
+        if given != {self.config.encoder is not None}:
             raise InputError(
                 f"config.encoder is {self.config.encoder} but encoder is "
                 f"{type(encoder).__name__} and encoder_tokenizer {type(encoder_tokenizer).__name__}: "

@@ -173,6 +173,11 @@ def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool
     adapters = {k: v for k, v in model.backbone.model.state_dict().items() if _is_adapter(k)}
     if adapters:
         _assign(adapters, _tensors(source / "adapters.safetensors"))
+    elif (source / "adapters.safetensors").exists():
+        raise CheckpointError(
+            f"'{source}' holds adapters.safetensors, but this model has no adapters: set weights to what "
+            "it was trained with."
+        )
     if model.encoder is not None:
         own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
         _assign(own, _tensors(source / "encoder.safetensors"))
@@ -254,7 +259,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     if not (folder / "config.json").is_file():
         raise CheckpointError(
@@ -266,7 +271,8 @@ def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> t
             model, report = kind.from_pretrained(
                 folder, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
             )
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            # Not AutoTokenizer, which goes by the model's type and may build another than was saved.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except CocomError:
         raise
     except Exception as error:
@@ -287,10 +293,10 @@ def _placed(
 
 
 def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:
-    if value is None or isinstance(value, torch.dtype):
-        return value
-    found = getattr(torch, value, None)
-    if not isinstance(found, torch.dtype):
+    if value is None:
+        return None
+    found = value if isinstance(value, torch.dtype) else getattr(torch, value, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise CheckpointError(f"dtype {value!r} is unknown: choose float32, bfloat16 or float16.")
     return found
 

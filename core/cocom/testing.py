@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch import nn
 
 from cocom.config import CocomConfig, EncoderConfig
 from cocom.engine import Cocom
@@ -128,10 +129,15 @@ def tiny_cocom(
     backbone = tiny_backbone(family, seed=seed, **settings)
     with torch.random.fork_rng(devices=[]):  # adapters and maps are drawn too
         torch.manual_seed(seed)
-        return Cocom(
+        cocom = Cocom(
             backbone,
             tiny_tokenizer(),
             config,
             encoder=encoder,
             encoder_tokenizer=encoder_tokenizer,
         )
+        # LoRA starts as no change at all, and an adapter that does nothing hides mistakes.
+        for name, parameter in cocom.backbone.model.named_parameters():
+            if ".lora_B." in name:
+                nn.init.normal_(parameter, std=0.1)
+    return cocom

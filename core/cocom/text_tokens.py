@@ -73,7 +73,8 @@ class TextTokens:
         ids = backend.get_vocab(with_added_tokens=True).values()
         self.vocabulary_size = max(len(tokenizer), max(ids, default=-1) + 1)
         self.control_ids = {name: self.vocabulary_size + i for i, name in enumerate(control_names)}
-        settings = json.loads(backend.to_str())
+        # What a call with padding or truncation left behind does not decide how text becomes ids.
+        settings = {**json.loads(backend.to_str()), "truncation": None, "padding": None}
         self._digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         markup = {
             token["content"]: int(token["id"])
@@ -90,9 +91,10 @@ class TextTokens:
         self._first = _text_only(settings, markup, "first")
         self._later = _text_only(settings, markup, "later")
         self._plain = (settings, tuple(markup))
-        self._byte_ids = {
+        # Bytes become characters together, also across special tokens, which decoding leaves out.
+        self._unsettled = {
             int(i) for token, i in backend.get_vocab().items() if _BYTE.fullmatch(token)
-        }
+        } | {int(token["id"]) for token in settings["added_tokens"] if token["special"]}
 
     @property
     def digest(self) -> str:
@@ -177,7 +179,7 @@ class TextTokens:
     def decode_settled(self, ids: Sequence[int]) -> str:
         """The part of `decode` that no later token can change: no bytes that wait for others."""
         end = len(ids)
-        while end and ids[end - 1] in self._byte_ids:
+        while end and ids[end - 1] in self._unsettled:
             end -= 1
         return self.decode(ids[:end]).rstrip("\ufffd")
 

@@ -1,0 +1,328 @@
+"""Generation: decoding options, stop strings, streaming, usage, and what is put back afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cocom import Answer, Cocom, CocomConfig, ContextEmbeddings, GenerationOptions
+from cocom.errors import InputError
+from cocom.testing import tiny_cocom
+
+EOS = 2
+
+
+@pytest.fixture(scope="module")
+def model() -> Cocom:
+    return tiny_cocom(CocomConfig(rates=(4,), window=32))
+
+
+@pytest.fixture(scope="module")
+def contexts(model: Cocom) -> list[ContextEmbeddings]:
+    return model.compress(["Ada was born in Rome.", "The river is long."])
+
+
+@contextmanager
+def saying(
+    model: Cocom,
+    *texts: str | Sequence[int],
+    end: bool = True,
+    at: Callable[[int], None] | None = None,
+) -> Iterator[list[int]]:
+    """The model writes these texts, one a row (longest prompt first), and then ends.
+
+    Yields a list that grows by one with each step; `at` is called with the step.
+    """
+    text = model.backbone.text
+    scripts = [[*(text.encode_text(t) if isinstance(t, str) else t), *[EOS] * end] for t in texts]
+    steps: list[int] = []
+
+    def write(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
+        if at is not None:
+            at(len(steps))
+        forced = torch.full_like(logits, -100.0)
+        for row, script in enumerate(scripts):
+            forced[row, -1, script[len(steps) % len(script)]] = 100.0
+        steps.append(len(steps))
+        return forced
+
+    head: Any = model.backbone.model.get_output_embeddings()
+    hook = head.register_forward_hook(write)
+    try:
+        yield steps
+    finally:
+        hook.remove()
+
+
+def written(model: Cocom, text: str | Sequence[int], **options: Any) -> Answer:
+    with saying(model, text):
+        return model.answer("Who?", **options)
+
+
+def streamed(model: Cocom, text: str | Sequence[int], **options: Any) -> list[str]:
+    with saying(model, text):
+        return list(model.stream("Who?", **options))
+
+
+# --- options ---------------------------------------------------------------------------------------
+
+
+def test_greedy_is_the_default_and_repeatable(
+    model: Cocom, contexts: list[ContextEmbeddings]
+) -> None:
+    first = model.answer("Who?", contexts)
+    assert first == model.answer("Who?", contexts)
+    assert first.usage.generated_tokens == len(first.token_ids) <= 64
+
+
+def test_sampling_with_a_seed_is_repeatable_and_leaves_torch_alone(
+    model: Cocom, contexts: list[ContextEmbeddings]
+) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    options: dict[str, Any] = {"temperature": 1.5, "max_new_tokens": 8}
+    answers = [model.answer("Who?", contexts, seed=seed, **options) for seed in (1, 1, 2, 3)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert answers[0] == answers[1]
+    assert len({a.token_ids for a in answers}) > 1
+    assert "".join(model.stream("Who?", contexts, seed=1, **options)) == answers[0].text
+    assert torch.equal(torch.get_rng_state(), before)
+    model.answer("Who?", contexts, **options)  # without a seed, torch's own generator is used
+    assert not torch.equal(torch.get_rng_state(), before)
+
+
+def test_sampling_options_reach_the_model(model: Cocom) -> None:
+    greedy = model.answer("Who?", max_new_tokens=8)
+    for options in ({"top_k": 1}, {"top_p": 1e-6}, {"temperature": 1e-4}):
+        values: dict[str, Any] = {"temperature": 1.0, "seed": 0, "max_new_tokens": 8, **options}
+        assert model.answer("Who?", **values).token_ids == greedy.token_ids
+
+
+def test_beams_find_likelier_answers_alike_in_batches(
+    model: Cocom, contexts: list[ContextEmbeddings]
+) -> None:
+    def likelihood(answer: Answer) -> float:
+        prompt = list(model.request("Who?", []).prompt.ids)
+        ids = torch.tensor([[*prompt, *answer.token_ids]])
+        with torch.no_grad():
+            logits = model.backbone.model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+        chosen = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])
+        return float(chosen.mean())
+
+    greedy, beam = (model.answer("Who?", max_new_tokens=6, beams=beams) for beams in (1, 4))
+    assert likelihood(beam) >= likelihood(greedy)
+    questions = ["Who?", "Where was it, then?", "When?"]
+    passages: list[list[Any]] = [[], contexts, ["text", contexts[0]]]
+    together = model.answer_batch(questions, passages, beams=3, max_new_tokens=6)
+    alone = [
+        model.answer(q, p, beams=3, max_new_tokens=6)
+        for q, p in zip(questions, passages, strict=True)
+    ]
+    assert together == alone
+
+
+def test_beams_with_uniform_positions() -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,), memory_positions="uniform"))
+    contexts = model.compress(["Ada was born in Rome.", "The river is long."])
+    together = model.answer_batch(["A?", "Where?"], [contexts, []], beams=3, max_new_tokens=6)
+    assert together == [
+        model.answer("A?", contexts, beams=3, max_new_tokens=6),
+        model.answer("Where?", beams=3, max_new_tokens=6),
+    ]
+
+
+def test_generation_settings_of_the_checkpoint_do_not_leak_in(model: Cocom) -> None:
+    expected = model.answer("Who?", max_new_tokens=8)
+    own: Any = model.backbone.model.generation_config
+    kept = own.to_dict()
+    own.update(repetition_penalty=9.0, no_repeat_ngram_size=1, suppress_tokens=[3], min_length=60)
+    own.update(do_sample=True, temperature=3.0, num_beams=2, max_length=3)
+    try:
+        assert model.answer("Who?", max_new_tokens=8) == expected
+    finally:
+        own.update(**kept)
+
+
+def test_ends_of_the_checkpoint_end_an_answer_too() -> None:
+    model = tiny_cocom()
+    first = model.answer("Who?", max_new_tokens=8)
+    own: Any = model.backbone.model.generation_config
+    own.eos_token_id = [EOS, first.token_ids[1]]
+    again = type(model)(model.backbone.model, model.backbone.text.tokenizer)
+    answer = again.answer("Who?", max_new_tokens=8)
+    assert (answer.token_ids, answer.finish_reason) == (first.token_ids[:2], "stop")
+
+
+# --- finish and usage ------------------------------------------------------------------------------
+
+
+def test_usage_and_finish_reason(model: Cocom, contexts: list[ContextEmbeddings]) -> None:
+    passages: list[Any] = [contexts[0], "text", contexts[1]]
+    with saying(model, "Rome"):
+        answer = model.answer("Who?", passages)
+    assert (answer.text, answer.finish_reason) == ("Rome", "stop")
+    # 21 and 18 tokens at rate 4 are 6 and 5 rows; <s>, three <SEP>, "text", question, "Answer:".
+    words = len("text") + len("Question: Who?\nAnswer:")
+    assert answer.usage.context_rows == 6 + 5
+    assert answer.usage.prompt_rows == 1 + 3 + words + 11
+    assert answer.usage.replaced_tokens == 21 + 18
+    assert answer.usage.text_rows == 1 + 3 + words + 39
+    assert answer.usage.generated_tokens == 5  # with the end of sequence
+    with saying(model, "Rome"):
+        cut = model.answer("Who?", passages, max_new_tokens=4)
+    assert (cut.text, cut.finish_reason, cut.usage.generated_tokens) == ("Rome", "length", 4)
+    with saying(model, "Rome"):
+        exact = model.answer("Who?", passages, max_new_tokens=5)
+    assert (exact.finish_reason, exact.usage.generated_tokens) == ("stop", 5)
+
+
+def test_an_answer_that_ends_at_once(model: Cocom) -> None:
+    answer = written(model, "")
+    assert (answer.text, answer.token_ids, answer.finish_reason) == ("", (EOS,), "stop")
+    assert streamed(model, "") == []
+
+
+# --- stop strings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "expected", "tokens"),
+    [
+        ("abcSTOPdef", ["STOP"], "abc", 7),
+        ("abcSTOPdef", "STOP", "abc", 7),
+        ("abSTxSTOP", ["STOP"], "abSTx", 9),
+        ("one\ntwo", ["\n"], "one", 4),
+        ("\n\none", ["\n"], "", 1),
+        (" \nab\nc", ["\nab"], "", 4),
+        ("é🙂 end. more", [". "], "é🙂 end", 12),
+        ("aXbY", ["Y", "X"], "a", 2),
+        ("abc", ["abcd", "zz"], "abc", 4),
+        ("same", ["e"] * 500, "sam", 4),
+    ],
+)
+def test_stop_strings(model: Cocom, text: str, stop: Any, expected: str, tokens: int) -> None:
+    answer = written(model, text, stop=stop)
+    assert (answer.text, answer.finish_reason) == (expected, "stop")
+    assert answer.usage.generated_tokens == tokens
+    assert "".join(streamed(model, text, stop=stop)) == expected
+
+
+def test_stop_strings_end_rows_of_a_batch_as_alone(model: Cocom) -> None:
+    questions = ["A long question?", "Who is it?", "Why?"]
+    texts = ["abSTOP", "a longer one STOP", "no end"]
+    with saying(model, *texts):
+        together = model.answer_batch(questions, [[]] * 3, stop=["STOP"])
+    alone = []
+    for question, text in zip(questions, texts, strict=True):
+        with saying(model, text):
+            alone.append(model.answer(question, stop=["STOP"]))
+    assert together == alone
+    assert [a.text for a in together] == ["ab", "a longer one", "no end"]
+
+
+# --- streaming -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Rome",
+        "  leading",
+        "trailing  \n",
+        " in  the\n\nmiddle ",
+        "서울 🙂 é",
+        "\ufffd",
+        "a\ufffd b",
+        "  ",
+    ],
+)
+def test_pieces_join_to_the_answer(model: Cocom, text: str) -> None:
+    pieces = streamed(model, text)
+    assert "".join(pieces) == written(model, text).text == text.strip()
+    assert all(pieces)
+
+
+def test_pieces_come_one_by_one(model: Cocom) -> None:
+    assert streamed(model, "서울 ok") == ["서", "울", " o", "k"]
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(3, 260), max_size=12), st.sampled_from([(), (" ",), ("ab", "b ")]))
+def test_pieces_join_for_any_tokens(model: Cocom, ids: list[int], stop: tuple[str, ...]) -> None:
+    answer = written(model, ids, stop=stop)
+    assert "".join(streamed(model, ids, stop=stop)) == answer.text
+
+
+@given(st.text("abX \n🙂\ufffd", max_size=16), st.lists(st.text("abX \n", min_size=1), max_size=3))
+def test_settled_text_is_the_start_of_the_answer(model: Cocom, text: str, stops: list[str]) -> None:
+    reader = model._reader
+    options = GenerationOptions(stop=tuple(stops))
+    ids = reader._until_stop(model.backbone.text.encode_text(text), options)
+    final = reader._answer(model.request("Who?", []), ids, options).text
+    sent = ""
+    for end in range(len(ids) + 1):
+        settled = reader._settled(ids[:end], options)
+        assert final.startswith(settled)
+        assert settled.startswith(sent) or sent.startswith(settled)
+        sent = max(sent, settled, key=len)
+
+
+def test_the_answer_of_a_stream(model: Cocom, contexts: list[ContextEmbeddings]) -> None:
+    stream: Any = model.stream("Who?", contexts, max_new_tokens=5)
+    with pytest.raises(InputError, match="has not been read to its end"):
+        _ = stream.answer
+    text = "".join(stream)
+    assert stream.answer == model.answer("Who?", contexts, max_new_tokens=5)
+    assert stream.answer.text == text
+    assert list(stream) == []
+
+
+def test_errors_while_generating_reach_the_reader_of_a_stream(model: Cocom) -> None:
+    def fail(step: int) -> None:
+        if step == 3:
+            raise RuntimeError("no more memory")
+
+    pieces: list[str] = []
+    with saying(model, "abcdef", at=fail), pytest.raises(RuntimeError, match="no more memory"):
+        pieces.extend(model.stream("Who?"))
+    assert "".join(pieces) in ("ab", "abc")
+    assert written(model, "fine").text == "fine"
+
+
+def test_closing_a_stream_stops_generating_and_frees_the_model(model: Cocom) -> None:
+    def slow(_: int) -> None:
+        time.sleep(0.002)
+
+    with saying(model, "abcdefgh", end=False, at=slow) as steps:
+        stream = model.stream("Who?", max_new_tokens=2000)
+        assert next(stream) == "a"
+        stream.close()
+        done = len(steps)
+        assert done < 1000
+        assert not any(t.name == "cocom-stream" for t in threading.enumerate())
+    assert written(model, "next").text == "next"
+    assert len(steps) == done
+    assert list(stream) == []
+
+
+def test_a_stream_that_is_never_started_costs_nothing(model: Cocom) -> None:
+    model.stream("Who?")
+    assert not any(t.name == "cocom-stream" for t in threading.enumerate())
+
+
+def test_a_stream_left_half_read_does_not_block_others(model: Cocom) -> None:
+    with saying(model, "abcdefgh") as steps:
+        stream = model.stream("Who?")
+        assert next(stream) == "a"
+        assert model.compress(["waits for the stream to be written, not to be read"])
+        assert len(steps) == 9
+    assert written(model, "other").text == "other"
+    assert "".join(stream) == "bcdefgh"
