@@ -42,13 +42,21 @@ class Sources:
         return self._text(rng.choice(self._real.texts), rng)
 
     def facts(
-        self, rng: random.Random, *, passages: int, sentences: int, form: str = "rate"
+        self,
+        rng: random.Random,
+        *,
+        passages: int,
+        sentences: int,
+        fewest: int = 0,
+        shortest: int = 0,
+        form: str = "rate",
     ) -> list[Example]:
-        """Questions on generated passages."""
+        """Questions on `fewest` to `passages` generated passages."""
+        passages = rng.randint(fewest or passages, passages)
         group = self._facts.group(
             rng.randrange(10**9),
             passages=passages,
-            sentences=rng.randint(max(1, sentences - 1), sentences),
+            sentences=rng.randint(shortest or max(1, sentences - 1), sentences),
             questions=6,
         )
         return self._objectives.question_answering(

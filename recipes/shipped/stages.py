@@ -59,6 +59,27 @@ def facts(name: str, passages: int, sentences: int, steps: int, exact: float) ->
     )
 
 
+def mixed_facts(name: str, fewest: int, passages: int, sentences: int, steps: int) -> Stage:
+    """Questions on generated passages of many sizes, the easier ones carrying the harder."""
+    size = {"passages": passages, "sentences": sentences, "fewest": fewest, "shortest": 1}
+    return Stage(
+        name,
+        steps,
+        24,
+        (
+            (0.62, "facts", size),
+            (0.15, "facts", {**size, "form": "text"}),
+            (0.08, "recall", {"passages": passages, "sentences": sentences}),
+            (0.05, "strings", {"tokens": 24}),
+            (0.10, "fact_text", {}),
+        ),
+        learning_rate=1.5e-3,
+        passages=passages,
+        sentences=sentences,
+        stop_when={"exact_4": 0.9, "exact_16": 0.75},
+    )
+
+
 def everything(name: str, steps: int, learning_rate: float, schedule: str) -> Stage:
     """Five passages, real questions and real text."""
     size = {"passages": 5, "sentences": 4}
@@ -93,10 +114,7 @@ STAGES = (
     strings("02-strings-16", 16, 400, 0.6),
     strings("03-strings-32", 32, 300, 1.0),
     facts("04-facts-2x1", 2, 1, 1000, 0.85),
-    facts("05-facts-3x1", 3, 1, 500, 0.85),
-    facts("06-facts-3x2", 3, 2, 500, 0.85),
-    facts("07-facts-5x2", 5, 2, 700, 0.85),
-    facts("08-facts-5x3", 5, 3, 1000, 0.90),
-    everything("09-everything", 1500, 1e-3, "constant_with_warmup"),
-    everything("10-cooldown", 1500, 1e-3, "linear"),
+    mixed_facts("05-facts-to-3x2", 1, 3, 2, 1500),
+    mixed_facts("06-facts-to-5x3", 2, 5, 3, 1200),
+    everything("07-everything", 1500, 1.5e-3, "linear"),
 )
