@@ -225,7 +225,8 @@ class Cocom:
     ) -> list[Answer]:
         """Answer questions together; each has its own passages, as many as it likes.
 
-        The answers are those that `answer` gives one at a time.
+        The answers are those that `answer` gives one at a time; only sampling draws for a batch
+        together, so there a seed repeats the same batch.
 
         Args:
             questions: What is asked.
