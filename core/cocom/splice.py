@@ -88,6 +88,16 @@ class ReadRow:
     contexts: Sequence[tuple[Sequence[Window], int]]
     branches: Sequence[tuple[Sequence[int], Sequence[int]]] = field(default_factory=tuple)
 
+    @property
+    def length(self) -> int:
+        """Positions of the row in a batch."""
+        windows = (w for context, _ in self.contexts for w in context)
+        return (
+            len(self.prompt.ids)
+            + sum(window.embeddings for window in windows)
+            + sum(len(ids) for ids, _ in self.branches)
+        )
+
 
 @dataclass(frozen=True)
 class ReadBatch:

@@ -21,6 +21,7 @@ from data import RealData, load_real_data
 from sources import Sources
 from stages import STAGES, Stage
 from tokenizer import train_tokenizer
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, set_seed
 
 from cocom import Cocom, CocomConfig, PromptTemplate
@@ -172,7 +173,9 @@ def main() -> None:
         folder = arguments.out / stage.name
         if not (folder / "model").is_dir():
             model = Cocom.from_pretrained(finished) if finished else build(real, arguments.seed)
-            run_stage(model, stage, number, folder, real, arguments.seed)
+            # On a CPU, attention in plain matrix products trains nearly twice as fast as the fused one.
+            with sdpa_kernel(SDPBackend.MATH):
+                run_stage(model, stage, number, folder, real, arguments.seed)
         finished = folder / "model"
         if stage.name == arguments.until:
             return

@@ -44,7 +44,7 @@ def test_labels_are_the_answer_only():
     (example,) = Objectives(model).question_answering(
         QUESTIONS[:1], ANSWERS[:1], PASSAGES, [4, 4, 4]
     )
-    read = Collator(model.backbone.pad_id, model.config)([example])["read"]
+    read = Collator(model.backbone.pad_id, model.config)([example])["read"][0]
     labelled = read.labels[read.labels != IGNORE].tolist()
     assert labelled == [*model.backbone.text.encode_text(" London"), model.backbone.text.eos_id]
 
@@ -53,11 +53,12 @@ def test_masked_labels_carry_no_gradient():
     model = tiny_cocom(UNIFORM)
     examples = Objectives(model).question_answering(QUESTIONS, ANSWERS, PASSAGES, [4] * 3)
     inputs = Collator(model.backbone.pad_id, model.config)(examples)
-    inputs["read"].labels.fill_(IGNORE)
-    inputs["read"].labels[0, -1] = 5
+    for batch in inputs["read"]:
+        batch.labels.fill_(IGNORE)
+    inputs["read"][0].labels[0, -1] = 5
     one = TrainingModule(model)(**inputs)["loss"]
     others = Collator(model.backbone.pad_id, model.config)(examples[:1])
-    others["read"].labels.fill_(IGNORE)
+    others["read"][0].labels.fill_(IGNORE)
     assert torch.isfinite(one)
     assert torch.isnan(TrainingModule(model)(**others)["loss"])  # nothing to average over
 

@@ -25,6 +25,9 @@ from cocom.training.objectives import Example
 
 __all__ = ["Collator", "TrainingModule"]
 
+# A row shorter than this share of its batch's longest goes into another batch.
+_LEAST = 0.65
+
 
 @dataclass(frozen=True)
 class Collator:
@@ -34,15 +37,19 @@ class Collator:
     config: CocomConfig
 
     def __call__(self, examples: Sequence[Example | Sequence[Example]]) -> dict[str, Any]:
-        """Stack examples; a dataset may give several at one index."""
+        """Stack examples, those of like length together; a dataset may give several at one index."""
         flat = [e for item in examples for e in ([item] if isinstance(item, Example) else item)]
-        read = pack_prompts(
-            [e.row for e in flat],
-            self.pad_id,
-            uniform=self.config.memory_positions == "uniform",
-            left=False,
-        )
-        return {"windows": [w for e in flat for w in e.windows], "read": read}
+        lengths = [e.row.length for e in flat]
+        groups = [
+            [flat[i] for i in group]
+            for group in batches_by_length(lengths, sum(lengths), least=_LEAST)
+        ]
+        uniform = self.config.memory_positions == "uniform"
+        read = [
+            pack_prompts([e.row for e in group], self.pad_id, uniform=uniform, left=False)
+            for group in groups
+        ]
+        return {"windows": [w for group in groups for e in group for w in e.windows], "read": read}
 
 
 class TrainingModule(nn.Module):
@@ -76,13 +83,32 @@ class TrainingModule(nn.Module):
                 trains = False
             parameter.requires_grad_(trains)
 
-    def forward(self, windows: list[WindowRow], read: ReadBatch) -> dict[str, torch.Tensor]:
-        """Mean cross-entropy over the labelled tokens of a batch."""
+    def forward(self, windows: list[WindowRow], read: list[ReadBatch]) -> dict[str, torch.Tensor]:
+        """Mean cross-entropy over the labelled tokens of a batch.
+
+        Args:
+            windows: What to compress, in the order of the slots.
+            read: The rows that read it, in batches of like length.
+        """
+        device = self.model.backbone.device
+        contexts = self._compress(windows) if windows else None
+        losses: list[torch.Tensor] = []
+        labels = torch.zeros((), device=device)
+        start = 0
+        for batch in (part.to(device) for part in read):
+            size = batch.slot_index.shape[0]
+            own = contexts[start : start + size] if contexts is not None else None
+            start += size
+            losses.append(self._loss(batch, own))
+            labels = labels + (batch.labels[:, 1:] != IGNORE).sum()
+        return {"loss": torch.stack(losses).sum() / labels}
+
+    def _loss(self, read: ReadBatch, contexts: torch.Tensor | None) -> torch.Tensor:
+        """Cross-entropy summed over the labelled tokens of rows of like length."""
         backbone = self.model.backbone
-        read = read.to(backbone.device)
         embeds = backbone.embed(read.ids)
-        if windows:
-            embeds = fill_slots(embeds, read.slot_index, self._compress(windows))
+        if contexts is not None:
+            embeds = fill_slots(embeds, read.slot_index, contexts)
         mask = read.attention_mask
         if bool((read.branch > 1).any()):
             mask = branch_attention_mask(read)
@@ -90,15 +116,17 @@ class TrainingModule(nn.Module):
         keep = (targets != IGNORE).any(0).nonzero().squeeze(1)
         with backbone.role("read", train=self.training):
             logits = backbone.logits(embeds, mask, read.position_ids, keep)
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), targets[:, keep].flatten(), ignore_index=IGNORE
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(),
+            targets[:, keep].flatten(),
+            ignore_index=IGNORE,
+            reduction="sum",
         )
-        return {"loss": loss}
 
     def _compress(self, windows: Sequence[WindowRow]) -> torch.Tensor:
         parts: dict[int, torch.Tensor] = {}
         lengths = [len(row.ids) for row in windows]
-        for batch in batches_by_length(lengths, sum(lengths), least=0.6):
+        for batch in batches_by_length(lengths, sum(lengths), least=_LEAST):
             rows = [windows[i] for i in batch]
             states = self.model.window_compressor.embed(rows, train=self.training)
             parts |= zip(batch, states.split([r.window.embeddings for r in rows]), strict=True)
