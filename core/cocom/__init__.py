@@ -23,19 +23,20 @@ if TYPE_CHECKING:
     from cocom.datatypes import Answer, ContextEmbeddings, Passage, Usage, Window
     from cocom.engine import Cocom
     from cocom.errors import CocomError
-    from cocom.reader import AnswerStream, GenerationOptions
+    from cocom.generation import GenerationOptions
+    from cocom.streaming import AnswerStream
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Answer": "cocom.datatypes",
-    "AnswerStream": "cocom.reader",
+    "AnswerStream": "cocom.streaming",
     "Cocom": "cocom.engine",
     "CocomConfig": "cocom.config",
     "CocomError": "cocom.errors",
     "ContextEmbeddings": "cocom.datatypes",
     "EncoderConfig": "cocom.config",
-    "GenerationOptions": "cocom.reader",
+    "GenerationOptions": "cocom.generation",
     "LoraSettings": "cocom.config",
     "Passage": "cocom.datatypes",
     "PromptTemplate": "cocom.config",

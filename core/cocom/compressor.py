@@ -13,7 +13,8 @@ from cocom.config import CocomConfig
 from cocom.datatypes import ContextEmbeddings, Passage, Window
 from cocom.errors import EmptyPassageError, InputError
 from cocom.splice import WindowRow
-from cocom.text_tokens import TextTokens, TextWindow
+from cocom.text_tokens import TextTokens
+from cocom.windows import TextWindow
 
 __all__ = ["Compressor", "WindowCompressor"]
 

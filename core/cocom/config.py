@@ -51,6 +51,16 @@ class PromptTemplate:
     auto_encoding: str = "<AE>{bos}{passages}"
     continuation: str = "{bos}{passages}"
 
+    @classmethod
+    def instruct(cls) -> PromptTemplate:
+        """The template for instruction-tuned models: a system and a user turn, as PISCO's."""
+        return cls(
+            chat=True,
+            system="You answer questions from the background you are given, as briefly as possible.",
+            user="Background:\n{passages}\n\nQuestion: {question}",
+            answer_prefix="",
+        )
+
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
             kinds = bool if setting.name == "chat" else str
@@ -72,6 +82,16 @@ class PromptTemplate:
                         f"prompt.{name} must contain {{{placeholder}}} exactly once, but has it "
                         f"{found} times: {getattr(self, name)!r}."
                     )
+        if self.chat and re.search(r"\{(bos|eos)\}", self.user):
+            raise ConfigError(
+                f"prompt.chat is on, so the chat template writes bos and eos, but prompt.user has them too: "
+                f"{self.user!r}; take them out of prompt.user."
+            )
+        placeholder = re.search(r"\{(passages|question)\}", self.system)
+        if placeholder:
+            raise ConfigError(
+                f"prompt.system holds {placeholder.group()}, which belongs into prompt.user: {self.system!r}."
+            )
         if self.system and not self.chat:
             raise ConfigError(
                 f"prompt.system is {self.system!r} but prompt.chat is off: put the text into "

@@ -10,7 +10,7 @@ from cocom.backbone import Backbone
 from cocom.datatypes import Window
 from cocom.errors import ConfigError
 from cocom.splice import WindowRow, gather_states, pack_windows
-from cocom.text_tokens import TextWindow
+from cocom.windows import TextWindow
 
 __all__ = ["DecoderCompressor"]
 

@@ -14,7 +14,8 @@ from cocom.config import CocomConfig
 from cocom.datatypes import Window
 from cocom.errors import ConfigError
 from cocom.splice import WindowRow, gather_states, pack_windows
-from cocom.text_tokens import TextTokens, TextWindow
+from cocom.text_tokens import TextTokens
+from cocom.windows import TextWindow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

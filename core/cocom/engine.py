@@ -16,8 +16,10 @@ from cocom.decoder_compressor import DecoderCompressor
 from cocom.encoder_compressor import EncoderCompressor
 from cocom.errors import EmptyPassageError, FingerprintError, InputError
 from cocom.fingerprint import fingerprint_of
+from cocom.generation import GenerationOptions, before_stop
 from cocom.prompt import Slot, UserText, build_prompt, fill_template
-from cocom.reader import AnswerStream, GenerationOptions, Reader, ReadRequest
+from cocom.reader import Reader, ReadRequest
+from cocom.streaming import AnswerStream
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -284,7 +286,8 @@ class Cocom:
             room = max(window.tokens, share) + 8
             settings = _options({"max_new_tokens": room, **options})
             ids += self._reader.read([ReadRequest(prompt, (one,))], settings)[0].token_ids
-        return self.backbone.text.decode(ids).strip()
+        stop = _options(options).stop
+        return before_stop(self.backbone.text.decode(ids), stop)[0].strip()
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text as the compressor counts them (its window and rates are in these)."""

@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
+    from cocom.config import CocomConfig
     from cocom.engine import Cocom
 
 __all__ = ["fingerprint_of"]
 
-_SAMPLES = 4096
+_CHUNK = 1 << 24  # values hashed at a time
 
 
 def fingerprint_of(model: Cocom) -> str:
     """Hash of a model's weights, tokenizers and settings, 64 hexadecimal digits.
 
-    Of each tensor up to 4,096 evenly spaced values enter, rounded to bfloat16, so that the same
-    weights loaded in another dtype or onto another device have the same fingerprint.
+    Every weight enters, rounded to bfloat16, so that the same weights loaded in another dtype or onto
+    another device have the same fingerprint (float16 cannot hold very small ones). So do the settings
+    that decide what an embedding means; the text around question and passages may change.
+    About half a second for a billion weights.
     """
     digest = hashlib.sha256()
-    digest.update(json.dumps(model.config.to_dict(), sort_keys=True).encode())
+    digest.update(json.dumps(_meaning(model.config), sort_keys=True).encode())
     digest.update(model.backbone.text.digest.encode())
     if model.encoder is not None:
         digest.update(model.encoder.text.digest.encode())
     for part, module in sorted(model.modules().items()):
         for name, tensor in sorted(module.state_dict().items()):
             digest.update(f"{part}.{name}{tuple(tensor.shape)}".encode())
-            flat = tensor.detach().flatten()
-            step = max(1, flat.numel() // _SAMPLES)
-            values = flat[::step][:_SAMPLES].to("cpu", torch.bfloat16)
-            digest.update(values.view(torch.int16).numpy().tobytes())
+            for chunk in tensor.detach().flatten().split(_CHUNK):
+                values = chunk.to(torch.bfloat16).cpu().contiguous()
+                digest.update(values.view(torch.int16).numpy())
     return digest.hexdigest()
+
+
+def _meaning(config: CocomConfig) -> dict[str, Any]:
+    settings = config.to_dict()
+    prompt = settings.pop("prompt")
+    lora = settings.pop("lora")
+    kept = {name: prompt[name] for name in ("compress_prefix", "compress_suffix")}
+    return {**settings, **kept, "lora_scale": lora["alpha"] / lora["r"]}

@@ -38,6 +38,10 @@ _MANIFEST = "cocom.json"
 def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
     """Write `model` into `folder` (see `Cocom.save_pretrained`)."""
     target = Path(folder)
+    if target.resolve() == Path.cwd():
+        raise CheckpointError(
+            f"'{folder}' is the working directory, which cannot be replaced: name a folder inside it."
+        )
     if target.exists() and (not target.is_dir() or not _may_replace(target)):
         raise CheckpointError(
             f"'{target}' exists and is not a COCOM model folder: choose another folder or remove it."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Generator, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,69 +14,12 @@ from transformers.generation.streamers import BaseStreamer
 from cocom.backbone import Backbone
 from cocom.datatypes import Answer, ContextEmbeddings, FinishReason, Usage
 from cocom.errors import InputError, PromptTooLongError, SlotMismatchError
+from cocom.generation import GenerationOptions, before_stop, started_stop, until_end
 from cocom.splice import ReadRow, fill_slots, pack_prompts
+from cocom.streaming import AnswerStream
 from cocom.text_tokens import EncodedPrompt
 
-__all__ = ["AnswerStream", "GenerationOptions", "ReadRequest", "Reader"]
-
-
-_OPTION_TYPES: dict[str, tuple[type, ...]] = {
-    "max_new_tokens": (int,),
-    "temperature": (int, float),
-    "top_p": (int, float),
-    "top_k": (int,),
-    "seed": (int, type(None)),
-    "beams": (int,),
-}
-
-
-@dataclass(frozen=True)
-class GenerationOptions:
-    """How answers are decoded.
-
-    Attributes:
-        max_new_tokens: Most tokens an answer may have.
-        temperature: 0 decodes greedily; above, samples.
-        top_p: Keep the smallest set of tokens with this probability mass (sampling only).
-        top_k: Keep this many tokens; 0 keeps all (sampling only).
-        seed: Makes sampling repeatable; None draws from torch's global generator.
-        beams: Beams of beam search; 1 is none.
-        stop: An answer ends before the first of these strings.
-    """
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int | None = None
-    beams: int = 1
-    stop: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        object.__setattr__(self, "stop", stop)
-        for name, kinds in _OPTION_TYPES.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
-                raise InputError(f"{name} must be a number, got {value!r}.")
-        if any(not isinstance(s, str) for s in stop):
-            raise InputError(f"stop must be one or more strings, got {stop!r}.")
-        if self.max_new_tokens < 1:
-            raise InputError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
-        if self.temperature < 0:
-            raise InputError(f"temperature must be 0 (greedy) or above, got {self.temperature}.")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top_p must be in (0, 1], got {self.top_p}.")
-        if self.top_k < 0:
-            raise InputError(f"top_k must be 0 (all) or above, got {self.top_k}.")
-        if self.beams < 1:
-            raise InputError(f"beams must be at least 1, got {self.beams}.")
-        if self.beams > 1 and self.temperature > 0:
-            raise InputError(
-                f"beams {self.beams} and temperature {self.temperature} do not go together: set one."
-            )
-        if "" in self.stop:
-            raise InputError("stop holds an empty string, which would end every answer at once.")
+__all__ = ["ReadRequest", "Reader"]
 
 
 @dataclass(frozen=True)
@@ -102,46 +43,6 @@ class ReadRequest:
     def replaced_tokens(self) -> int:
         """Text tokens that the embeddings stand for."""
         return sum(self.contexts[c].text_tokens for _, c in self.prompt.slots)
-
-
-class AnswerStream(Iterator[str]):
-    """The pieces of one answer's text as they are written; afterwards, the answer.
-
-    Close it (or leave its `with` block) to stop the generation early.
-    """
-
-    def __init__(self, pieces: Generator[str, None, Answer]) -> None:
-        self._pieces = pieces
-        self._answer: Answer | None = None
-
-    def __next__(self) -> str:
-        try:
-            return next(self._pieces)
-        except StopIteration as end:
-            if end.value is not None:
-                self._answer = end.value
-            raise StopIteration from None
-
-    def __enter__(self) -> AnswerStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop generating."""
-        self._pieces.close()
-
-    @property
-    def answer(self) -> Answer:
-        """The whole answer with its usage.
-
-        Raises:
-            InputError: The stream has not been read to its end.
-        """
-        if self._answer is None:
-            raise InputError("the stream has not been read to its end: iterate over it first.")
-        return self._answer
 
 
 class Reader:
@@ -196,56 +97,16 @@ class Reader:
                 f"streaming cannot use beam search, got beams {options.beams}: set it to 1."
             )
         self._check_length(request, options)
-        return AnswerStream(self._stream(request, options))
-
-    def _stream(
-        self, request: ReadRequest, options: GenerationOptions
-    ) -> Generator[str, None, Answer]:
-        tokens: queue.Queue[int | BaseException | None] = queue.Queue()
-        cancelled = threading.Event()
-
-        def work() -> None:
-            try:
-                self._generate([request], options, _QueueStreamer(tokens), cancelled)
-            except BaseException as error:
-                tokens.put(error)
-            finally:
-                tokens.put(None)
-
-        thread = threading.Thread(target=work, name="cocom-stream", daemon=True)
-        thread.start()
-        ids: list[int] = []
-        sent = ""
-        try:
-            while (item := tokens.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                ids.append(item)
-                text = self._settled(ids, options)
-                if len(text) > len(sent) and text.startswith(sent):
-                    yield text[len(sent) :]
-                    sent = text
-            answer = self._answer(request, ids, options)
-            if len(answer.text) > len(sent):
-                yield answer.text[len(sent) :]
-            return answer
-        finally:
-            cancelled.set()
-            thread.join()
+        return AnswerStream(
+            generate=lambda streamer, stop: self._generate([request], options, streamer, stop),
+            settled=lambda ids: self._settled(ids, options),
+            finish=lambda ids: self._answer(request, ids, options),
+        )
 
     def _settled(self, ids: Sequence[int], options: GenerationOptions) -> str:
         """Text so far that no later token can change: whole characters, no start of a stop string."""
-        text, _ = _before_stop(self._backbone.text.decode_settled(ids), options.stop)
-        held = max(
-            (
-                size
-                for stop in options.stop
-                for size in range(1, len(stop))
-                if text.endswith(stop[:size])
-            ),
-            default=0,
-        )
-        return text[: len(text) - held].strip()
+        text, _ = before_stop(self._backbone.text.decode_settled(ids), options.stop)
+        return text[: len(text) - started_stop(text, options.stop)].strip()
 
     def _check_length(self, request: ReadRequest, options: GenerationOptions) -> None:
         limit = self._backbone.max_positions
@@ -268,7 +129,7 @@ class Reader:
         requests: Sequence[ReadRequest],
         options: GenerationOptions,
         streamer: BaseStreamer | None = None,
-        cancelled: threading.Event | None = None,
+        stop: StoppingCriteria | None = None,
     ) -> list[list[int]]:
         backbone = self._backbone
         for request in requests:
@@ -298,8 +159,8 @@ class Reader:
             criteria: list[StoppingCriteria] = []
             if options.stop:
                 criteria.append(_StopStrings(self, options))
-            if cancelled is not None:
-                criteria.append(_Cancelled(cancelled))
+            if stop is not None:
+                criteria.append(stop)
             generator: Any = backbone.model
             output = generator.generate(
                 inputs_embeds=embeds,
@@ -309,16 +170,16 @@ class Reader:
                 streamer=streamer,
                 **extra,
             )
-        found = [_until_end(row.tolist(), self._ends) for row in output]
+        found = [until_end(row.tolist(), self._ends) for row in output]
         return [self._until_stop(ids, options) for ids in found]
 
     def _until_stop(self, ids: list[int], options: GenerationOptions) -> list[int]:
         """Ids up to and including the token that completes a stop string, as one row alone has."""
         decode = self._backbone.text.decode
-        if not options.stop or not _before_stop(decode(ids), options.stop)[1]:
+        if not options.stop or not before_stop(decode(ids), options.stop)[1]:
             return ids
         size = next(
-            (n for n in range(1, len(ids)) if _before_stop(decode(ids[:n]), options.stop)[1]),
+            (n for n in range(1, len(ids)) if before_stop(decode(ids[:n]), options.stop)[1]),
             len(ids),
         )
         return ids[:size]
@@ -354,40 +215,11 @@ class Reader:
     def _answer(
         self, request: ReadRequest, ids: Sequence[int], options: GenerationOptions
     ) -> Answer:
-        text, stopped = _before_stop(self._backbone.text.decode(ids), options.stop)
+        text, stopped = before_stop(self._backbone.text.decode(ids), options.stop)
         ended = bool(ids) and ids[-1] in self._ends
         finish: FinishReason = "stop" if stopped or ended else "length"
         usage = Usage(request.rows, request.context_rows, request.replaced_tokens, len(ids))
         return Answer(text.strip(), tuple(ids), finish, usage)
-
-
-class _QueueStreamer(BaseStreamer):
-    """Hands each new token to the thread that streams."""
-
-    def __init__(self, tokens: queue.Queue[int | BaseException | None]) -> None:
-        self._tokens = tokens
-        self._prompt = True
-
-    def put(self, value: torch.Tensor) -> None:
-        if self._prompt:  # generate() first sends the prompt's ids: none, with embeddings
-            self._prompt = False
-            if value.numel() == 0 or value.dim() > 1:
-                return
-        for token in value.flatten().tolist():
-            self._tokens.put(int(token))
-
-    def end(self) -> None:
-        return None
-
-
-class _Cancelled(StoppingCriteria):
-    def __init__(self, flag: threading.Event) -> None:
-        self._flag = flag
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        return torch.full(
-            (input_ids.shape[0],), self._flag.is_set(), dtype=torch.bool, device=input_ids.device
-        )
 
 
 class _StopStrings(StoppingCriteria):
@@ -398,7 +230,7 @@ class _StopStrings(StoppingCriteria):
         self._stop = options.stop
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        done = [_before_stop(self._decode(row), self._stop)[1] for row in input_ids.tolist()]
+        done = [before_stop(self._decode(row), self._stop)[1] for row in input_ids.tolist()]
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
 
 
@@ -412,19 +244,6 @@ def _check_counts(request: ReadRequest) -> None:
                 f"the context at place {place} has {slots} slots in its windows but {len(given)} context "
                 "embeddings: do not cut or join context embeddings by hand, compress again."
             )
-
-
-def _before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return (text[: min(found)], True) if found else (text, False)
-
-
-def _until_end(ids: Sequence[int], ends: Set[int]) -> list[int]:
-    """Ids up to and including the first end-of-sequence token; what follows is padding."""
-    for i, token in enumerate(ids):
-        if token in ends:
-            return list(ids[: i + 1])
-    return list(ids)
 
 
 class _seeded:  # noqa: N801 - used as a function

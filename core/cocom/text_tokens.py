@@ -14,20 +14,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cocom.errors import ModelError
+from cocom.plain_tokenizer import text_only
 from cocom.prompt import Piece, Slot, Template, UserText
+from cocom.windows import TextWindow, cut_windows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["EncodedPrompt", "TextTokens", "TextWindow"]
+__all__ = ["EncodedPrompt", "TextTokens"]
 
 _MARKUP = re.compile(r"^[<\[].*[>\]]$", re.DOTALL)
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
-_SENTENCE_END = re.compile(r"[.!?…؟।۔][\"'”’)\]]*\s+|[。！？]|\n+")
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,6 @@ class EncodedPrompt:
 
     ids: tuple[int, ...]
     slots: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class TextWindow:
-    """A stretch of a text: its token ids, and where it starts and ends in characters."""
-
-    ids: list[int]
-    start: int
-    end: int
 
 
 class TextTokens:
@@ -88,8 +79,8 @@ class TextTokens:
         names = sorted(self._special_ids, key=len, reverse=True)
         patterns = (_special_pattern(name, *around.get(name, (False, False))) for name in names)
         self._special = re.compile("|".join(patterns)) if names else None
-        self._first = _text_only(settings, markup, "first")
-        self._later = _text_only(settings, markup, "later")
+        self._first = text_only(settings, markup, "first")
+        self._later = text_only(settings, markup, "later")
         self._plain = (settings, tuple(markup))
         # Bytes become characters together, also across special tokens, which decoding leaves out.
         self._unsettled = {
@@ -123,7 +114,7 @@ class TextTokens:
 
     @cached_property
     def _inner(self) -> Any:
-        return _text_only(*self._plain, "inner")
+        return text_only(*self._plain, "inner")
 
     def encode_text(self, text: str, *, first: bool = False) -> list[int]:
         """Token ids of plain user text; nothing in it is special."""
@@ -191,31 +182,7 @@ class TextTokens:
         token of the text, in order.
         """
         ids, offsets = self._encode(text, first=False)
-        cuts = [0]
-        boundaries: list[int] = []
-        whole: set[int] = set()
-        if len(ids) > size:
-            # A character of several byte tokens must stay in one window.
-            whole = {i for i, (a, b) in enumerate(pairwise(offsets), start=1) if a[1] <= b[0]}
-            ends = [m.end() for m in _SENTENCE_END.finditer(text)]
-            boundaries = [i for i in _tokens_at(offsets, ends) if i in whole]
-        position = 0
-        while len(ids) - cuts[-1] > size:
-            cut = cuts[-1] + size
-            while position < len(boundaries) and boundaries[position] <= cut:
-                position += 1
-            if position and boundaries[position - 1] > cuts[-1]:
-                cut = boundaries[position - 1]
-            else:
-                cut = next((i for i in range(cut, cuts[-1], -1) if i in whole), cut)
-            cuts.append(cut)
-        starts = [0, *(offsets[cut][0] for cut in cuts[1:])]
-        return [
-            TextWindow(ids[a:b], start, end)
-            for (a, b), (start, end) in zip(
-                pairwise([*cuts, len(ids)]), pairwise([*starts, len(text)]), strict=True
-            )
-        ]
+        return cut_windows(text, ids, offsets, size)
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each token of `encode_text` starts and ends in characters."""
@@ -280,58 +247,3 @@ class TextTokens:
 def _special_pattern(name: str, lstrip: bool, rstrip: bool) -> str:
     """What stands for a special token in a template; some swallow the whitespace around them."""
     return (r"\s*" if lstrip else "") + f"({re.escape(name)})" + (r"\s*" if rstrip else "")
-
-
-def _text_only(
-    settings: dict[str, Any], markup: Iterable[str], place: Literal["first", "later", "inner"]
-) -> Any:
-    """The tokenizer without special tokens.
-
-    For text at the start of a prompt, for text after a special token, or for the middle of a text,
-    where nothing may be put in front.
-    """
-    from tokenizers import Tokenizer
-
-    drop = set(markup)
-    plain = json.loads(json.dumps(settings))
-    plain["added_tokens"] = [t for t in plain["added_tokens"] if t["content"] not in drop]
-    plain["post_processor"] = plain["truncation"] = plain["padding"] = None
-    if place != "first":
-        schemes = ("first",) if place == "later" else ("first", "always")
-        _without_prefix(plain.get("pre_tokenizer"), schemes)
-    if place == "inner":
-        plain["normalizer"] = _without_prepend(plain.get("normalizer"))
-    return Tokenizer.from_str(json.dumps(plain))
-
-
-def _without_prefix(part: dict[str, Any] | None, schemes: Sequence[str]) -> None:
-    """Metaspace with prepend_scheme 'first' marks the start of the whole string only."""
-    if part is None:
-        return
-    for inner in part.get("pretokenizers", ()):
-        _without_prefix(inner, schemes)
-    if part.get("type") == "Metaspace" and part.get("prepend_scheme") in schemes:
-        part["prepend_scheme"] = "never"
-    if part.get("type") == "ByteLevel" and "always" in schemes:
-        part["add_prefix_space"] = False
-
-
-def _without_prepend(part: dict[str, Any] | None) -> dict[str, Any] | None:
-    if part is None or part.get("type") == "Prepend":
-        return None
-    if part.get("type") == "Sequence":
-        inner = [kept for p in part["normalizers"] if (kept := _without_prepend(p)) is not None]
-        return {**part, "normalizers": inner}
-    return part
-
-
-def _tokens_at(offsets: Sequence[tuple[int, int]], ends: Sequence[int]) -> list[int]:
-    """Index of the first token that starts at or after each character position, ascending."""
-    found: list[int] = []
-    token = 0
-    for end in ends:
-        while token < len(offsets) and offsets[token][1] <= end:
-            token += 1
-        if token < len(offsets) and (not found or token > found[-1]):
-            found.append(token)
-    return found

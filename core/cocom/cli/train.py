@@ -52,6 +52,9 @@ def command(
     weights: Annotated[
         str, typer.Option(help="With --backbone: full, shared_lora or separate_lora.")
     ] = "separate_lora",
+    chat: Annotated[
+        bool, typer.Option("--chat", help="With --backbone: prompt through its chat template.")
+    ] = False,
     epochs: Annotated[int, typer.Option(help="Times through the data.")] = 1,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps, instead of epochs.")] = None,
     batch_size: Annotated[int, typer.Option(help="Examples in a forward pass.")] = 8,
@@ -92,7 +95,9 @@ def command(
     engine = (
         shared.load_model(model, device, "float32")
         if backbone is None
-        else _new(backbone, encoder, _config(rates, window, weights, encoder, encoder_head), device)
+        else _new(
+            backbone, encoder, _config(rates, window, weights, encoder, encoder_head, chat), device
+        )
     )
 
     def dataset(path: Path, times: int) -> Dataset[list[Example]]:
@@ -154,11 +159,13 @@ def _need_accelerate() -> None:
 
 
 def _config(
-    rates: str | None, window: int, weights: str, encoder: str | None, head: str
+    rates: str | None, window: int, weights: str, encoder: str | None, head: str, chat: bool
 ) -> CocomConfig:
-    from cocom.config import CocomConfig
+    from cocom.config import CocomConfig, PromptTemplate
 
     values: dict[str, object] = {"window": window, "weights": weights}
+    if chat:
+        values["prompt"] = PromptTemplate.instruct()
     if rates is not None:
         try:
             values["rates"] = [int(rate) for rate in rates.split(",")]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cocom.datatypes import Window
 from cocom.engine import Cocom
-from cocom.errors import InputError
+from cocom.errors import EmptyPassageError, InputError
 from cocom.prompt import Slot, UserText, build_prompt, fill_template, lay_out_passages
 from cocom.splice import IGNORE, ReadRow, WindowRow
 from cocom.text_tokens import EncodedPrompt
@@ -157,7 +157,9 @@ class Objectives:
         rows: list[WindowRow] = []
         contexts: list[tuple[list[Window], int]] = []
         for text, rate in zip(texts, rates, strict=True):
-            own = [compressor.row(w.ids, rate) for w in compressor.windows(text)]
+            own = [compressor.row(w.ids, rate) for w in compressor.windows(text) if w.ids]
+            if not own:
+                raise EmptyPassageError(f"a passage has no text to compress, got {text[:20]!r}.")
             rows += own
             contexts.append(([row.window for row in own], rate))
         return tuple(rows), contexts

@@ -1,0 +1,88 @@
+"""How answers are decoded, and where they end. Plain values and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+from cocom.errors import InputError
+
+__all__ = ["GenerationOptions", "before_stop", "started_stop", "until_end"]
+
+_OPTION_TYPES: dict[str, tuple[type, ...]] = {
+    "max_new_tokens": (int,),
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
+    "seed": (int, type(None)),
+    "beams": (int,),
+}
+
+
+@dataclass(frozen=True)
+class GenerationOptions:
+    """How answers are decoded.
+
+    Attributes:
+        max_new_tokens: Most tokens an answer may have.
+        temperature: 0 decodes greedily; above, samples.
+        top_p: Keep the smallest set of tokens with this probability mass (sampling only).
+        top_k: Keep this many tokens; 0 keeps all (sampling only).
+        seed: Makes sampling repeatable; None draws from torch's global generator.
+        beams: Beams of beam search; 1 is none.
+        stop: An answer ends before the first of these strings.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    beams: int = 1
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        object.__setattr__(self, "stop", stop)
+        for name, kinds in _OPTION_TYPES.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, kinds) or value != value:
+                raise InputError(f"{name} must be a number, got {value!r}.")
+        if any(not isinstance(s, str) for s in stop):
+            raise InputError(f"stop must be one or more strings, got {stop!r}.")
+        if self.max_new_tokens < 1:
+            raise InputError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}.")
+        if self.temperature < 0:
+            raise InputError(f"temperature must be 0 (greedy) or above, got {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must be in (0, 1], got {self.top_p}.")
+        if self.top_k < 0:
+            raise InputError(f"top_k must be 0 (all) or above, got {self.top_k}.")
+        if self.beams < 1:
+            raise InputError(f"beams must be at least 1, got {self.beams}.")
+        if self.beams > 1 and self.temperature > 0:
+            raise InputError(
+                f"beams {self.beams} and temperature {self.temperature} do not go together: set one."
+            )
+        if "" in self.stop:
+            raise InputError("stop holds an empty string, which would end every answer at once.")
+
+
+def before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """Text before the first stop string, and whether there was one."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return (text[: min(found)], True) if found else (text, False)
+
+
+def started_stop(text: str, stops: Sequence[str]) -> int:
+    """Characters at the end of a text that may be the start of a stop string."""
+    starts = (size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size]))
+    return max(starts, default=0)
+
+
+def until_end(ids: Sequence[int], ends: Set[int]) -> list[int]:
+    """Ids up to and including the first end-of-sequence token; what follows is padding."""
+    for i, token in enumerate(ids):
+        if token in ends:
+            return list(ids[: i + 1])
+    return list(ids)
