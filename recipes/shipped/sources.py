@@ -11,6 +11,24 @@ from cocom import Cocom
 from cocom.training.facts import FactGenerator
 from cocom.training.objectives import Example, Objectives
 
+# Each passage form goes with each question form: (entity, property) -> value, and nothing else to go by.
+LOOKUP_PASSAGES = (
+    "The {r} of {k} is {v}.",
+    "{k} has the {r} {v}.",
+    "For {k}, {r} means {v}.",
+    "{v} is what {k} calls {r}.",
+    "{k}: {r} {v}.",
+    "As {r}, {k} took {v}.",
+)
+LOOKUP_QUESTIONS = (
+    "What is the {r} of {k}?",
+    "Which {r} has {k}?",
+    "What does {r} mean for {k}?",
+    "What does {k} call {r}?",
+    "{k}: {r}?",
+    "What did {k} take as {r}?",
+)
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 RATES = (4, 16, 128)
 RATE_WEIGHTS = (4, 5, 1)
 
@@ -26,12 +44,52 @@ class Sources:
         tokens = model.backbone.text
         words = (tokens.decode([i]) for i in range(3, tokens.vocabulary_size))
         self._words = sorted({w for w in words if w.isascii() and w.strip() and w.isprintable()})
+        self._pieces = [w for w in self._words if w.isalpha()]
+        self._nouns = [w[1:] for w in self._words if w[0] == " " and w[1:].isalpha() and len(w) > 4]
 
     def strings(self, rng: random.Random, *, tokens: int) -> list[Example]:
         """Auto-encode a string of random vocabulary: nothing but the embeddings can tell it."""
         text = "".join(rng.choices(self._words, k=rng.randint(max(2, tokens // 2), tokens)))
         rate = rng.choice((4, 16))
         return [self._objectives.auto_encoding(text.strip(), rate)]
+
+    def lookups(
+        self, rng: random.Random, *, passages: int, sentences: int, form: str = "rate"
+    ) -> list[Example]:
+        """Questions on passages that give random properties of randomly spelled names random values.
+
+        Finding the right name and copying its value exactly is what small models learn last.
+        """
+        count = rng.randint(2, passages)
+        properties = rng.sample(self._nouns, rng.randint(1, sentences))
+        names = [self._name(rng) for _ in range(count)]
+        if rng.random() < 0.2:
+            names[1] = f"{names[0].split()[0]} {self._name(rng)}"
+        texts: list[str] = []
+        facts: list[tuple[str, str]] = []
+        for name in names:
+            lines = []
+            for noun in rng.sample(properties, len(properties)):
+                value = self._name(rng) if rng.random() < 0.8 else str(rng.randint(10, 9999))
+                words = {"r": noun, "k": name, "v": value}
+                lines.append(rng.choice(LOOKUP_PASSAGES).format(**words))
+                facts.append((rng.choice(LOOKUP_QUESTIONS).format(**words), value))
+            texts.append(" ".join(lines))
+        asked = rng.sample(facts, min(8, len(facts)))
+        return self._objectives.question_answering(
+            [q for q, _ in asked], [a for _, a in asked], texts, _rates(count, form, rng)
+        )
+
+    def _name(self, rng: random.Random) -> str:
+        """One or two words of random vocabulary pieces or of random letters."""
+        words = []
+        for _ in range(rng.randint(1, 2)):
+            if rng.random() < 0.5:
+                word = "".join(rng.choices(self._pieces, k=rng.randint(1, 3)))
+            else:
+                word = "".join(rng.choices(LETTERS, k=rng.randint(3, 8)))
+            words.append(word.capitalize())
+        return " ".join(words)
 
     def fact_text(self, rng: random.Random) -> list[Example]:
         """Auto-encode or continue a generated passage."""
