@@ -23,6 +23,8 @@ class Stage:
     sources: tuple[Source, ...]
     learning_rate: float = 1e-3
     schedule: str = "constant_with_warmup"
+    optimizer: str = "adamw"
+    block: int = 0  # examples in a row from one source; 0 is a whole batch
     passages: int = 0
     sentences: int = 1
     stop_when: Mapping[str, float] = field(default_factory=dict)
@@ -106,19 +108,19 @@ def lookups(name: str, steps: int) -> Stage:
 
 def everything(name: str, steps: int) -> Stage:
     """Five passages, real questions and real text; the learning rate falls to nothing."""
-    size = {"passages": 5, "sentences": 3, "fewest": 3, "shortest": 2}
+    size = {"passages": 5, "sentences": 3, "fewest": 2, "shortest": 1}
     wiki = {"source": "squadshifts_wiki", "passages": 4}
     return Stage(
         name,
         steps,
         24,
         (
-            (0.48, "facts", size),
-            (0.12, "facts", {**size, "form": "text"}),
+            (0.42, "facts", size),
+            (0.10, "facts", {**size, "form": "text"}),
             (0.03, "facts", {**size, "form": "mixed"}),
-            (0.12, "lookups", {"passages": 5, "sentences": 3}),
-            (0.03, "lookups", {"passages": 5, "sentences": 3, "form": "text"}),
-            (0.04, "recall", {"passages": 5, "sentences": 2}),
+            (0.18, "lookups", {"passages": 5, "sentences": 3}),
+            (0.04, "lookups", {"passages": 5, "sentences": 3, "form": "text"}),
+            (0.05, "recall", {"passages": 5, "sentences": 2}),
             (0.03, "strings", {"tokens": 24}),
             (0.02, "real_text", {}),
             (0.06, "real_questions", {"source": "qamr", "passages": 5}),
@@ -127,8 +129,10 @@ def everything(name: str, steps: int) -> Stage:
             (0.01, "real_questions", {**wiki, "passages": 2, "form": "text"}),
             (0.01, "real_questions", {"source": "squadshifts_reddit", "passages": 2}),
         ),
-        learning_rate=1.5e-3,
+        learning_rate=2e-3,
+        optimizer="muon",
         schedule="linear",
+        block=1,
         passages=5,
         sentences=3,
     )
@@ -140,6 +144,6 @@ STAGES = (
     strings("03-strings-32", 32, 300, 1.0),
     facts("04-facts-2x1", 2, 1, 1000, 0.85),
     mixed_facts("05-facts-to-3x2", 1, 3, 2, 1250),
-    lookups("06-lookups", 1250),
-    everything("07-everything", 1600),
+    lookups("06-lookups", 500),
+    everything("07-everything", 1700),
 )

@@ -132,7 +132,7 @@ def run_stage(
     dataset = Mixture(
         [(weight, drawn(name, arguments)) for weight, name, arguments in stage.sources],
         length=stage.steps * stage.batch_size,
-        block=stage.batch_size,
+        block=stage.block or stage.batch_size,
         seed=seed + 1000 * number,
     )
     settings = TrainSettings(
@@ -140,6 +140,7 @@ def run_stage(
         batch_size=stage.batch_size,
         learning_rate=stage.learning_rate,
         schedule=stage.schedule,
+        optimizer=stage.optimizer,
         warmup_steps=50,
         weight_decay=0.01,
         evaluate_every=100 if not stage.passages else 250,

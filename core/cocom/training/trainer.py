@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
@@ -18,6 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from cocom.engine import Cocom
 from cocom.errors import ConfigError, DataError
 from cocom.persistence import load_weights, save
+from cocom.training.optimizer import MuonWithAdamW
 from cocom.training.step import Collator, TrainingModule
 
 __all__ = ["Probe", "TrainResult", "TrainSettings", "train"]
@@ -37,6 +38,7 @@ class TrainSettings:
         batch_size: Examples in one forward pass, on each device.
         accumulate: Forward passes in one optimizer step.
         learning_rate: Peak.
+        optimizer: "adamw", or "muon" for the matrices with AdamW for the rest: faster from nothing.
         schedule: Learning-rate schedule of transformers, such as "linear" or "constant_with_warmup".
         warmup_steps: Steps until the peak.
         weight_decay: Of AdamW.
@@ -57,6 +59,7 @@ class TrainSettings:
     batch_size: int = 8
     accumulate: int = 1
     learning_rate: float = 1e-4
+    optimizer: Literal["adamw", "muon"] = "adamw"
     schedule: str = "linear"
     warmup_steps: int = 0
     weight_decay: float = 0.0
@@ -134,6 +137,7 @@ def train(
     collator = Collator(model.backbone.pad_id, model.config)
     trainer = _CocomTrainer(
         probe=probe,
+        optimizer=settings.optimizer,
         model=module,
         args=_arguments(
             settings, checkpoints, model, eval_dataset is not None or probe is not None
@@ -223,7 +227,8 @@ def _arguments(
 class _CocomTrainer(Trainer):
     """`Trainer` that saves COCOM folders, reads its dataset in order, and probes the model."""
 
-    def __init__(self, *, probe: Probe | None, **arguments: Any) -> None:
+    def __init__(self, *, probe: Probe | None, optimizer: str, **arguments: Any) -> None:
+        self._optimizer_kind = optimizer
         super().__init__(**arguments)
         self._probe = probe
 
@@ -232,6 +237,15 @@ class _CocomTrainer(Trainer):
         module = self.accelerator.unwrap_model(self.model)
         assert isinstance(module, TrainingModule)
         return module.model
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        if self._optimizer_kind != "muon":
+            return super().create_optimizer()
+        if self.optimizer is None:
+            self.optimizer = MuonWithAdamW(
+                self.model.named_parameters(), self.args.learning_rate, self.args.weight_decay
+            )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
