@@ -125,9 +125,8 @@ def everything(name: str, steps: int) -> Stage:
             (0.02, "real_text", {}),
             (0.06, "real_questions", {"source": "qamr", "passages": 5}),
             (0.02, "real_questions", {"source": "qamr", "passages": 5, "form": "text"}),
-            (0.03, "real_questions", wiki),
+            (0.02, "real_questions", wiki),
             (0.01, "real_questions", {**wiki, "passages": 2, "form": "text"}),
-            (0.01, "real_questions", {"source": "squadshifts_reddit", "passages": 2}),
         ),
         learning_rate=2e-3,
         optimizer="muon",
@@ -145,5 +144,5 @@ STAGES = (
     facts("04-facts-2x1", 2, 1, 1000, 0.85),
     mixed_facts("05-facts-to-3x2", 1, 3, 2, 1250),
     lookups("06-lookups", 500),
-    everything("07-everything", 1700),
+    everything("07-everything", 1250),
 )
