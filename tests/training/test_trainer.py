@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -280,3 +281,20 @@ def test_settings_that_do_not_go_together_and_empty_data(tmp_path: Path) -> None
     with pytest.raises(DataError, match="the dataset has no examples"):
         train(model, Four(model, "text", 0), tmp_path, TrainSettings(steps=1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_muon_learns_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    config = CocomConfig(rates=(4,), prompt=SHORT)
+    options: dict[str, Any] = {"optimizer": "muon", "learning_rate": 5e-3, "save_every": 60}
+    model = small(config)
+    whole = fit(model, tmp_path / "whole", **options)
+    assert answers(model) == list(CITIES)
+    again = tmp_path / "again"
+    shutil.copytree(
+        tmp_path / "whole" / "checkpoints" / "checkpoint-60",
+        again / "checkpoints" / "checkpoint-60",
+    )
+    other = small(config)
+    resumed = fit(other, again, **options)
+    assert other.fingerprint == model.fingerprint
+    assert resumed.losses == whole.losses

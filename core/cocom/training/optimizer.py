@@ -49,13 +49,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """State of both parts."""
-        return {"parts": [part.state_dict() for part in self._parts]}
+        """State of both parts, and the learning rates a scheduler has set."""
+        rates = [group["lr"] for group in self.param_groups]
+        return {"parts": [part.state_dict() for part in self._parts], "rates": rates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore both parts."""
         for part, state in zip(self._parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
+        for group, rate in zip(self.param_groups, state_dict["rates"], strict=True):
+            group["lr"] = rate
 
 
 def _is_embedding(name: str) -> bool:
