@@ -12,6 +12,7 @@ import argparse
 import logging
 import random
 import shutil
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -41,7 +42,7 @@ CONFIG = CocomConfig(
 )
 
 
-def build(real: RealData, seed: int) -> Cocom:
+def build(real: RealData, seed: int, device: str) -> Cocom:
     """The untrained model: 4 layers of width 256 over its own vocabulary."""
     facts = FactGenerator("train", seed)
     generated = (facts.text(i) for i in range(12_000))
@@ -61,7 +62,7 @@ def build(real: RealData, seed: int) -> Cocom:
         bos_token_id=1,
         eos_token_id=2,
     )
-    return Cocom(LlamaForCausalLM(shape), tokenizer, CONFIG)
+    return Cocom(LlamaForCausalLM(shape).to(device), tokenizer, CONFIG)
 
 
 class Probe:
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where stages and the result go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--until", default="", help="stop after this stage")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -173,9 +175,14 @@ def main() -> None:
     for number, stage in enumerate(STAGES):
         folder = arguments.out / stage.name
         if not (folder / "model").is_dir():
-            model = Cocom.from_pretrained(finished) if finished else build(real, arguments.seed)
+            model = (
+                Cocom.from_pretrained(finished, device=arguments.device, dtype=torch.float32)
+                if finished
+                else build(real, arguments.seed, arguments.device)
+            )
             # On a CPU, attention in plain matrix products trains nearly twice as fast as the fused one.
-            with sdpa_kernel(SDPBackend.MATH):
+            plain = sdpa_kernel(SDPBackend.MATH) if arguments.device == "cpu" else nullcontext()
+            with plain:
                 run_stage(model, stage, number, folder, real, arguments.seed)
         finished = folder / "model"
         if stage.name == arguments.until:
