@@ -43,10 +43,7 @@ def test_the_figures_were_measured_on_these_weights(model, report) -> None:
 def test_the_card_holds_the_measured_tables(report) -> None:
     card = (FOLDER / "README.md").read_text(encoding="utf-8")
     for name, rows in report["sets"].items():
-        scores = [
-            Scores(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-            for row in rows
-        ]
+        scores = [Scores.from_dict(row) for row in rows]
         assert table(scores) in card, name
 
 

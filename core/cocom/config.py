@@ -87,10 +87,10 @@ class PromptTemplate:
                 f"prompt.chat is on, so the chat template writes bos and eos, but prompt.user has them too: "
                 f"{self.user!r}; take them out of prompt.user."
             )
-        placeholder = re.search(r"\{(passages|question)\}", self.system)
-        if placeholder:
+        misplaced = re.search(r"\{(passages|question)\}", self.system)
+        if misplaced:
             raise ConfigError(
-                f"prompt.system holds {placeholder.group()}, which belongs into prompt.user: {self.system!r}."
+                f"prompt.system holds {misplaced.group()}, which belongs into prompt.user: {self.system!r}."
             )
         if self.system and not self.chat:
             raise ConfigError(

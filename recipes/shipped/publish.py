@@ -74,10 +74,7 @@ def main() -> None:
     target = MODELS / "cocom-tiny"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    sets = {
-        name: [Scores(**{k: _tuple(v) for k, v in row.items()}) for row in rows]
-        for name, rows in report["sets"].items()
-    }
+    sets = {name: [Scores.from_dict(row) for row in rows] for name, rows in report["sets"].items()}
     card = CARD.format(
         parameters=sum(p.numel() for p in model.backbone.parameters()) / 1e6,
         megabytes=sum(f.stat().st_size for f in target.rglob("*") if f.is_file()) / 1e6,
@@ -91,10 +88,6 @@ def main() -> None:
     )
     (target / "README.md").write_text(card, encoding="utf-8")
     (target / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

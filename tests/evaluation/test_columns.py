@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import pytest
 
-from cocom import Cocom, CocomConfig
+from cocom import Cocom, CocomConfig, ContextEmbeddings
 from cocom.errors import DataError
 from cocom.evaluation.columns import Column, Question, columns_of, score_column
 from cocom.evaluation.report import evaluate, table
@@ -55,9 +56,12 @@ def test_rows_shrink_with_the_rate_and_without_passages(model) -> None:
 def test_the_control_reads_other_passages(model, monkeypatch) -> None:
     read: list[list[str]] = []
     compress = model.compress
-    monkeypatch.setattr(
-        model, "compress", lambda texts, **o: read.append(texts) or compress(texts, **o)
-    )
+
+    def recorded(texts: list[str], **options: Any) -> list[ContextEmbeddings]:
+        read.append(texts)
+        return compress(texts, **options)
+
+    monkeypatch.setattr(model, "compress", recorded)
     score_column(model, Column("wrong", 4, "wrong"), QUESTIONS)
     (texts,) = read
     assert set(texts) == {text for question in QUESTIONS for text in question.wrong}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cocom.datatypes import Answer, ContextEmbeddings
 from cocom.engine import Cocom
@@ -67,6 +68,12 @@ class Scores:
     match: float
     prompt_rows: float
     seconds: float
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Scores:
+        """Rebuild from a row of the report that `cocom eval --json` writes."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+        return cls(**values)
 
 
 def columns_of(model: Cocom) -> list[Column]:

@@ -242,8 +242,9 @@ class _CocomTrainer(Trainer):
         if self._optimizer_kind != "muon":
             return super().create_optimizer()
         if self.optimizer is None:
+            trained: Any = self.model
             self.optimizer = MuonWithAdamW(
-                self.model.named_parameters(), self.args.learning_rate, self.args.weight_decay
+                trained.named_parameters(), self.args.learning_rate, self.args.weight_decay
             )
         return self.optimizer
 
