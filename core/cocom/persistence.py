@@ -50,7 +50,7 @@ def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         _write(model, staging)
-        staging.chmod(0o755)
+        _open_to_others(staging)
         if target.exists():
             old = staging.with_name(staging.name + ".old")
             target.rename(old)
@@ -60,6 +60,14 @@ def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
             staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _open_to_others(folder: Path) -> None:
+    """Give files and folders the usual permissions; temporary ones are private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _may_replace(folder: Path) -> bool:
