@@ -107,16 +107,22 @@ class Sources:
         sentences: int,
         fewest: int = 0,
         shortest: int = 0,
+        documents: float = 0.0,
         form: str = "rate",
     ) -> list[Example]:
-        """Questions on `fewest` to `passages` generated passages."""
+        """Questions on `fewest` to `passages` generated passages.
+
+        In a share of the groups, `documents`, several passages tell of the same entity.
+        """
         passages = rng.randint(fewest or passages, passages)
         group = self._facts.group(
             rng.randrange(10**9),
             passages=passages,
             sentences=rng.randint(shortest or max(1, sentences - 1), sentences),
             questions=6,
+            same=rng.randint(2, passages) if passages > 1 and rng.random() < documents else 1,
         )
+        passages = len(group.passages)
         return self._objectives.question_answering(
             [q.question for q in group.questions],
             [q.answer for q in group.questions],

@@ -136,7 +136,9 @@ class FactGenerator:
         self._split: Split = split
         self._seed = seed
 
-    def group(self, index: int, *, passages: int, sentences: int, questions: int) -> FactGroup:
+    def group(
+        self, index: int, *, passages: int, sentences: int, questions: int, same: int = 1
+    ) -> FactGroup:
         """Makes one group.
 
         Args:
@@ -144,6 +146,9 @@ class FactGenerator:
             passages: number of passages, at least 1.
             sentences: number of sentences with facts in each passage.
             questions: number of questions; fewer are made if there are not as many facts.
+            same: number of passages that tell different things of one entity, as passages of one
+                document do; they have fewer sentences, and there are fewer of them, where the entity
+                has not as many facts.
 
         Returns:
             The group; the same arguments always give the same one.
@@ -158,6 +163,10 @@ class FactGenerator:
                 f"sentences is {sentences}, but must be from 1 to {_MAX_SENTENCES}: "
                 "no kind of entity has more facts for certain."
             )
+        if not 1 <= same <= passages:
+            raise ConfigError(
+                f"same is {same}, but must be from 1 to passages, which is {passages}."
+            )
         if questions < 0:
             raise ConfigError(f"questions is {questions}, but must be at least 0.")
         rng = Random(f"{self._split}/{self._seed}/{index}/{passages}/{sentences}/{questions}")
@@ -166,7 +175,18 @@ class FactGenerator:
         entities = self._make_entities(rng, names, kinds)
         order = {key: rng.random() for key in RELATIONS}
         taken: set[tuple[str, str]] = set()
-        made = [self._passage(rng, names, e, sentences, order, taken) for e in entities]
+        if same > 1:
+            entities[1:same] = entities[:1] * (same - 1)
+        made = []
+        told: dict[int, set[str]] = {}
+        for entity in entities:
+            skip = told.setdefault(id(entity), set())
+            passage = self._passage(rng, names, entity, sentences, order, taken, skip)
+            skip.update(fact.relation.key for fact in passage.facts)
+            if passage.facts:
+                made.append(passage)
+        if same > 1:
+            rng.shuffle(made)
         return FactGroup(tuple(p.text for p in made), self._questions(rng, made, questions))
 
     def text(self, index: int) -> str:
@@ -182,7 +202,8 @@ class FactGenerator:
         names = Names(rng, self._split)
         entity = self._make_entities(rng, names, self._choose_kinds(rng, 1))[0]
         order = {key: rng.random() for key in RELATIONS}
-        return self._passage(rng, names, entity, rng.randint(1, _TEXT_SENTENCES), order, set()).text
+        size = rng.randint(1, _TEXT_SENTENCES)
+        return self._passage(rng, names, entity, size, order, set(), set()).text
 
     def _choose_kinds(self, rng: Random, count: int) -> list[Kind]:
         family, *others = rng.choices(_FAMILY_NAMES, _FAMILY_WEIGHTS, k=count)
@@ -233,8 +254,11 @@ class FactGenerator:
         sentences: int,
         order: dict[str, float],
         taken: set[tuple[str, str]],
+        skip: set[str],
     ) -> _Passage:
-        ranked = sorted(_RELATIONS_OF[entity.kind], key=lambda r: order[r.key])
+        left = (r for r in _RELATIONS_OF[entity.kind] if r.key not in skip)
+        ranked = sorted(left, key=lambda r: order[r.key])
+        sentences = min(sentences, len(ranked))
         pool = ranked[: sentences + rng.randint(0, 2)]
         chosen = rng.sample(pool, sentences)
         told: list[_Fact] = []
