@@ -108,7 +108,7 @@ def lookups(name: str, steps: int) -> Stage:
 
 def everything(name: str, steps: int) -> Stage:
     """Five passages, real questions and real text; the learning rate falls to nothing."""
-    size = {"passages": 5, "sentences": 3, "fewest": 2, "shortest": 1}
+    size = {"passages": 5, "sentences": 3, "fewest": 2, "shortest": 1, "documents": 0.25}
     wiki = {"source": "squadshifts_wiki", "passages": 4}
     return Stage(
         name,
