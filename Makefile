@@ -11,7 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_OPTIONS ?=
-QUESTION ?= Where was Marie Curie born?
+QUESTION ?= When did the company take the name Sony?
 SAMPLES = core/cocom/samples/documents
 
 BIN = $(VENV)/bin

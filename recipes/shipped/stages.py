@@ -144,5 +144,5 @@ STAGES = (
     facts("04-facts-2x1", 2, 1, 1000, 0.85),
     mixed_facts("05-facts-to-3x2", 1, 3, 2, 1250),
     lookups("06-lookups", 500),
-    everything("07-everything", 2000),
+    everything("07-everything", 1500),
 )

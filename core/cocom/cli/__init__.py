@@ -35,7 +35,8 @@ app.command("eval")(evaluate.command)
 def main() -> None:
     """Run the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG
+    # It sets itself to DEBUG when it is first used.
+    logging.getLogger("bm25s").addFilter(lambda record: record.levelno >= logging.WARNING)
     try:
         app()
     except CocomError as error:
