@@ -11,7 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_OPTIONS ?=
-QUESTION ?= When did the company take the name Sony?
+QUESTION ?= How long is the main span of the Brooklyn Bridge?
 SAMPLES = core/cocom/samples/documents
 
 BIN = $(VENV)/bin

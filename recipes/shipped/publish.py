@@ -26,7 +26,7 @@ download. It compresses passages at rates 4, 16 and 128, answers short questions
 - **Size:** {parameters:.1f} million parameters, {megabytes:.1f} MB in bfloat16. A Llama of 4 layers, width 256, with
   its own byte-level vocabulary of 2,048. Window: {window} tokens (about 60 English words).
 - **One set of weights** compresses and reads; memory tokens stand at uniform positions, one kind for each rate.
-- **Trained** from random weights on one CPU in about an hour by `recipes/shipped/` (seeds, stages and scripts are
+- **Trained** from random weights on one CPU in about an hour and a quarter by `recipes/shipped/` (seeds, stages and scripts are
   there): auto-encoding and continuation, then questions on generated facts about made-up people, places,
   organisations, products and events, then SQuADShifts (CC BY 4.0), QAMR (MIT), Re-DocRED (MIT) and WikiSplit
   (CC BY-SA 4.0). It may not claim scores on SQuADShifts.
@@ -34,12 +34,13 @@ download. It compresses passages at rates 4, 16 and 128, answers short questions
 
 ## What it can do
 
-Short factual questions on short, plain passages: who, where, when, which, how much. Answers are copied from the
-passages.
+Short factual questions on short, plain passages: who, where, when, which, how much, with the answer copied from a
+passage; the figures below say how seldom. This is a first, under-trained version: its figures were still rising when
+training stopped.
 
 ## What it cannot do
 
-It knows nothing that is not in the passages, and little English: long sentences, paraphrase, reasoning, yes-or-no
+It hardly answers questions on real documents. It knows nothing that is not in the passages, and little English: long sentences, paraphrase, reasoning, yes-or-no
 questions, counting and every other language are beyond it, and it answers them too, wrongly. It never says that an answer is
 missing. Compression at rate 128 keeps the gist at best. It is for trying out and testing; for real work train a
 backbone of your own.
@@ -56,7 +57,7 @@ Names, cities, list values and sentence templates appear nowhere in training.
 
 {facts_table}
 
-### SQuAD v1.1 dev, {squad} questions
+### SQuAD v1.1 dev, {squad} of 10,570 questions, from the first
 
 Never trained on; the gold passage among five of the same article.
 
