@@ -26,7 +26,7 @@ download. It compresses passages at rates 4, 16 and 128, answers short questions
 - **Size:** {parameters:.1f} million parameters, {megabytes:.1f} MB in bfloat16. A Llama of 4 layers, width 256, with
   its own byte-level vocabulary of 2,048. Window: {window} tokens (about 60 English words).
 - **One set of weights** compresses and reads; memory tokens stand at uniform positions, one kind for each rate.
-- **Trained** from random weights on one CPU in about an hour and a quarter by `recipes/shipped/` (seeds, stages and scripts are
+- **Trained** from random weights on one CPU in about an hour and a half by `recipes/shipped/` (seeds, stages and scripts are
   there): auto-encoding and continuation, then questions on generated facts about made-up people, places,
   organisations, products and events, then SQuADShifts (CC BY 4.0), QAMR (MIT), Re-DocRED (MIT) and WikiSplit
   (CC BY-SA 4.0). It may not claim scores on SQuADShifts.
