@@ -6,7 +6,6 @@ adapter is active and whether dropout is on change only inside `with backbone.ro
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,28 +15,18 @@ from torch import nn
 
 from cocom.config import CocomConfig
 from cocom.errors import ModelError
+from cocom.exclusive import ExclusiveModule
 from cocom.text_tokens import TextTokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Backbone", "Role", "modes_kept"]
+__all__ = ["Backbone", "Role"]
 
 Role = Literal["compress", "read"]
 
 
-@contextmanager
-def modes_kept(root: nn.Module) -> Iterator[None]:
-    """Leave every module below `root` in the train or eval mode it was in."""
-    modes = {module: module.training for module in root.modules()}
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-class Backbone(nn.Module):
+class Backbone(ExclusiveModule):
     """A causal language model that compresses and reads.
 
     Attributes:
@@ -90,7 +79,6 @@ class Backbone(nn.Module):
         if config.weights != "full":
             self._add_adapters(model)
         self.model = model
-        self._lock = threading.RLock()
         self._role: Role = "read"
         self._activate(self._role)
 
@@ -153,7 +141,7 @@ class Backbone(nn.Module):
 
         One thread at a time: others wait. Nested use in the same thread is allowed.
         """
-        with self._lock, modes_kept(self):
+        with self.used():
             before = self._role
             try:
                 self._activate(role)
@@ -162,15 +150,6 @@ class Backbone(nn.Module):
                 yield
             finally:
                 self._activate(before)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._lock = threading.RLock()
 
     def _activate(self, role: Role) -> None:
         self._role = role

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from cocom.backbone import modes_kept
 from cocom.config import CocomConfig
 from cocom.datatypes import Window
 from cocom.errors import ConfigError
+from cocom.exclusive import ExclusiveModule
 from cocom.splice import WindowRow, gather_states, pack_windows
 from cocom.text_tokens import TextTokens
 from cocom.windows import TextWindow
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["EncoderCompressor"]
 
 
-class EncoderCompressor(nn.Module):
+class EncoderCompressor(ExclusiveModule):
     """Windows of the encoder's own token ids -> context embeddings of the reader.
 
     Attributes:
@@ -77,7 +76,6 @@ class EncoderCompressor(nn.Module):
             self.head = nn.Linear(width * groups, hidden_size)
         # Beside the encoder, and in its type.
         self.to(encoder.device, encoder.dtype)
-        self._lock = threading.RLock()
 
     def windows(self, text: str) -> list[TextWindow]:
         """Cut a passage into windows."""
@@ -94,21 +92,12 @@ class EncoderCompressor(nn.Module):
 
     def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
         """Context embeddings of windows, one after the other, shape (M, H); differentiable."""
-        with self._lock, modes_kept(self):
+        with self.used():
             if not train:
                 self.eval()
             if self._kind == "memory_mlp":
                 return self._memory_states(rows)
             return self._group_states(rows)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["_lock"]
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._lock = threading.RLock()
 
     def _memory_states(self, rows: Sequence[WindowRow]) -> torch.Tensor:
         batch = pack_windows(rows, self.pad_id, uniform=False).to(self.memory.weight.device)
@@ -124,15 +113,9 @@ class EncoderCompressor(nn.Module):
         return mapped
 
     def _group_states(self, rows: Sequence[WindowRow]) -> torch.Tensor:
-        width = max(len(row.ids) for row in rows)
-        ids = torch.full((len(rows), width), self.pad_id, dtype=torch.long)
-        mask = torch.zeros((len(rows), width), dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row.ids)] = torch.tensor(list(row.ids))
-            mask[i, : len(row.ids)] = 1
-        device = self.encoder.device
+        batch = pack_windows(rows, self.pad_id, uniform=False).to(self.encoder.device)
         hidden = self.encoder(
-            input_ids=ids.to(device), attention_mask=mask.to(device)
+            input_ids=batch.ids, attention_mask=batch.attention_mask
         ).last_hidden_state
         return torch.cat([self._groups(h, row) for h, row in zip(hidden, rows, strict=True)])
 
