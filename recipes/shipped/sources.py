@@ -39,6 +39,7 @@ class Sources:
     def __init__(self, model: Cocom, real: RealData, seed: int) -> None:
         self._objectives = Objectives(model, share_prefix=True)
         self._facts = FactGenerator("train", seed)
+        self._spelled_facts = FactGenerator("train", seed, spelled=0.5)
         self._real = real
         self._model = model
         tokens = model.backbone.text
@@ -91,9 +92,9 @@ class Sources:
             words.append(word.capitalize())
         return " ".join(words)
 
-    def fact_text(self, rng: random.Random) -> list[Example]:
+    def fact_text(self, rng: random.Random, *, spelled: bool = False) -> list[Example]:
         """Auto-encode or continue a generated passage."""
-        return self._text(self._facts.text(rng.randrange(10**9)), rng)
+        return self._text(self._generator(spelled).text(rng.randrange(10**9)), rng)
 
     def real_text(self, rng: random.Random) -> list[Example]:
         """Auto-encode or continue real text, a window at a time."""
@@ -108,18 +109,21 @@ class Sources:
         fewest: int = 0,
         shortest: int = 0,
         documents: float = 0.0,
+        questions: int = 6,
+        spelled: bool = False,
         form: str = "rate",
     ) -> list[Example]:
         """Questions on `fewest` to `passages` generated passages.
 
-        In a share of the groups, `documents`, several passages tell of the same entity.
+        In a share of the groups, `documents`, several passages tell of the same entity. `spelled`
+        names use all letters, not only the training syllables.
         """
         passages = rng.randint(fewest or passages, passages)
-        group = self._facts.group(
+        group = self._generator(spelled).group(
             rng.randrange(10**9),
             passages=passages,
             sentences=rng.randint(shortest or max(1, sentences - 1), sentences),
-            questions=6,
+            questions=questions,
             same=rng.randint(2, passages) if passages > 1 and rng.random() < documents else 1,
         )
         passages = len(group.passages)
@@ -130,9 +134,11 @@ class Sources:
             _rates(passages, form, rng),
         )
 
-    def recall(self, rng: random.Random, *, passages: int, sentences: int) -> list[Example]:
+    def recall(
+        self, rng: random.Random, *, passages: int, sentences: int, spelled: bool = False
+    ) -> list[Example]:
         """Finish the generated passage that starts with the given tokens."""
-        group = self._facts.group(
+        group = self._generator(spelled).group(
             rng.randrange(10**9), passages=passages, sentences=min(2, sentences), questions=1
         )
         asked = rng.sample(range(passages), min(passages, 2))
@@ -152,6 +158,9 @@ class Sources:
             [p.text for p in chosen],
             _rates(len(chosen), form, rng),
         )
+
+    def _generator(self, spelled: bool) -> FactGenerator:
+        return self._spelled_facts if spelled else self._facts
 
     def _text(self, text: str, rng: random.Random) -> list[Example]:
         window = rng.choice(self._model.window_compressor.windows(text))

@@ -137,6 +137,42 @@ def everything(name: str, steps: int) -> Stage:
     )
 
 
+def longer(name: str, steps: int, schedule: str) -> Stage:
+    """The same with names of any spelling, mostly at full size, and more questions on each group."""
+    size = {"passages": 5, "sentences": 3, "documents": 0.15, "questions": 10, "spelled": True}
+    hard = {**size, "fewest": 3, "shortest": 2}
+    easy = {**size, "fewest": 2, "shortest": 1}
+    lookups = {"passages": 5, "sentences": 3}
+    wiki = {"source": "squadshifts_wiki", "passages": 2}
+    return Stage(
+        name,
+        steps,
+        24,
+        (
+            (0.40, "facts", hard),
+            (0.12, "facts", easy),
+            (0.10, "facts", {**hard, "form": "text"}),
+            (0.02, "facts", {**hard, "form": "mixed"}),
+            (0.05, "lookups", lookups),
+            (0.02, "lookups", {**lookups, "form": "text"}),
+            (0.06, "recall", {"passages": 5, "sentences": 2, "spelled": True}),
+            (0.05, "strings", {"tokens": 24}),
+            (0.07, "fact_text", {"spelled": True}),
+            (0.02, "real_text", {}),
+            (0.05, "real_questions", {"source": "qamr", "passages": 5}),
+            (0.02, "real_questions", {"source": "qamr", "passages": 5, "form": "text"}),
+            (0.01, "real_questions", wiki),
+            (0.01, "real_questions", {**wiki, "form": "text"}),
+        ),
+        learning_rate=2e-3,
+        optimizer="muon",
+        schedule=schedule,
+        block=1,
+        passages=5,
+        sentences=3,
+    )
+
+
 STAGES = (
     strings("01-strings-8", 8, 600, 0.3),
     strings("02-strings-16", 16, 400, 0.6),
@@ -145,4 +181,6 @@ STAGES = (
     mixed_facts("05-facts-to-3x2", 1, 3, 2, 1250),
     lookups("06-lookups", 500),
     everything("07-everything", 1500),
+    longer("08-longer", 3000, "constant_with_warmup"),
+    longer("09-settle", 2000, "linear"),
 )

@@ -90,6 +90,7 @@ class Probe:
             for e in sources.strings(rng, tokens=dict(stage.sources[0][2]).get("tokens", 16))
         ]
 
+    @torch.compiler.set_stance("force_eager")
     def __call__(self, model: Cocom) -> dict[str, float]:
         """Measure a model; the figures stop stages."""
         figures: dict[str, float] = {}
@@ -180,7 +181,12 @@ def main() -> None:
                 if finished
                 else build(real, arguments.seed, arguments.device)
             )
-            # On a CPU, attention in plain matrix products trains nearly twice as fast as the fused one.
+            # On a CPU, attention in plain matrix products trains nearly twice as fast as the fused one,
+            # and compiled layers a quarter faster than others.
+            if arguments.device == "cpu":
+                torch._dynamo.config.recompile_limit = 64
+                for layer in model.backbone.model.model.layers:
+                    layer.compile(dynamic=True)
             plain = sdpa_kernel(SDPBackend.MATH) if arguments.device == "cpu" else nullcontext()
             with plain:
                 run_stage(model, stage, number, folder, real, arguments.seed)

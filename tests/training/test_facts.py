@@ -170,6 +170,20 @@ def test_no_open_word_of_one_split_can_be_spelled_in_the_other(use: str) -> None
     assert all(facts_names._spelled_by(train.word(use).lower(), "train") for _ in range(200))
 
 
+def test_words_of_any_spelling_are_none_of_the_other_split() -> None:
+    names = facts_names.Names(Random(0), "train", spelled=1.0)
+    made = {names.word("town") for _ in range(500)}
+    assert len(made) == 500
+    assert not any(facts_names._spelled_by(word.lower(), "held_out") for word in made)
+    assert sum(facts_names._spelled_by(word.lower(), "train") for word in made) < 50
+
+
+def test_a_share_of_spelled_words_leaves_the_others_alone() -> None:
+    names = facts_names.Names(Random(0), "train", spelled=0.5)
+    own = sum(facts_names._spelled_by(names.word("town").lower(), "train") for _ in range(400))
+    assert 150 < own < 260
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_articles_fit_the_next_word(split: facts.Split) -> None:
     for group in _groups(split, 500):
@@ -222,3 +236,8 @@ def test_a_number_out_of_range_is_refused(
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ConfigError, match="split is 'test', but must be 'train' or 'held_out'"):
         FactGenerator("test")  # type: ignore[arg-type]
+
+
+def test_spelled_must_be_a_share() -> None:
+    with pytest.raises(ConfigError, match="spelled is 2, but must be a share, from 0 to 1"):
+        FactGenerator("train", spelled=2)

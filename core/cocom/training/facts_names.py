@@ -27,6 +27,40 @@ _SYLLABLES = {
 }
 # "no" and "ra" would spell a listed name that the other split may own.
 _LISTED = frozenset(w.lower() for entries in LISTS.values() for e in entries for w in e.split())
+_ONSETS = (
+    *"bcdfghjklmnpqrstvwxz",
+    *"bdfgklmnprst",
+    "br",
+    "ch",
+    "dr",
+    "gl",
+    "kr",
+    "ph",
+    "sh",
+    "sk",
+    "st",
+    "th",
+    "tr",
+    "v",
+)
+_VOWELS = (*"aeiou", *"aeio", "y", "ae", "ai", "au", "ea", "ie", "ou")
+_CODAS = (
+    "",
+    "",
+    "",
+    *"bdfgklmnprstxz",
+    *"lmnrst",
+    "ck",
+    "ld",
+    "lt",
+    "nd",
+    "ng",
+    "nt",
+    "rk",
+    "rn",
+    "st",
+    "ss",
+)
 _LONGEST = max(len(s) for syllables in _SYLLABLES.values() for s in syllables)
 _SLOT = re.compile(r"\{([fsgjon])\}")
 _SLOT_LIST = {"f": "field", "s": "scale", "g": "trade", "j": "adjective", "o": "noun"}
@@ -70,17 +104,24 @@ def _spelled_by(word: str, split: str) -> bool:
     return ends[-1]
 
 
+def _any_syllables(rng: Random) -> list[str]:
+    count = rng.choices((1, 2, 3), (10, 60, 30))[0]
+    return [rng.choice(part) for _ in range(count) for part in (_ONSETS, _VOWELS, _CODAS)]
+
+
 class Names:
     """Makes names that no earlier call of the same object made.
 
     Args:
         rng: source of chance.
         split: whose syllables and lists to use.
+        spelled: share of the words that are spelled from any letters instead of the syllables.
     """
 
-    def __init__(self, rng: Random, split: str) -> None:
+    def __init__(self, rng: Random, split: str, spelled: float = 0.0) -> None:
         self._rng = rng
         self._split = split
+        self._spelled = spelled
         self._flavours = FLAVOURS[split]
         self._lists = _CLOSED[split]
         self.used: set[str] = set()
@@ -103,7 +144,9 @@ class Names:
         while True:
             source = flavour or rng.choice(self._flavours)
             endings = {"town": source.town, "family": source.family}.get(use, ())
-            if endings and rng.random() < 0.75:
+            if self._spelled and rng.random() < self._spelled:
+                syllables = _any_syllables(rng)
+            elif endings and rng.random() < 0.75:
                 count = rng.choices((1, 2, 3), (55, 38, 7))[0]
                 syllables = [*rng.choices(source.body, k=count), rng.choice(endings)]
             else:
@@ -112,7 +155,8 @@ class Names:
             word = "".join(syllables)
             if not 4 <= len(word) <= 12 or _UGLY.search(word) or word in _LISTED:
                 continue
-            if self._split == "held_out" and _spelled_by(word, "train"):
+            other = "train" if self._split == "held_out" else "held_out"
+            if (self._spelled or other == "train") and _spelled_by(word, other):
                 continue
             if word.capitalize() not in self.used:
                 self.used.add(word.capitalize())
