@@ -329,6 +329,14 @@ def test_a_tiny_model_is_the_same_every_time() -> None:
         assert tiny_cocom(config, seed=1).fingerprint != tiny_cocom(config).fingerprint
 
 
+def test_a_setting_left_at_its_default_leaves_no_mark_on_the_fingerprint() -> None:
+    from cocom.fingerprint import _meaning
+
+    assert _meaning(CocomConfig()) == {"lora_scale": 2.0}
+    changed = CocomConfig(rates=(4,), encoder=EncoderConfig("mean"))
+    assert _meaning(changed) == {"rates": [4], "encoder": {"head": "mean"}, "lora_scale": 2.0}
+
+
 def test_building_and_using_a_model_leaves_the_input_alone() -> None:
     model = tiny_cocom()
     passages: list[str | Passage] = ["a", "b"]

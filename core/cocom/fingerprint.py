@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from cocom.config import CocomConfig, EncoderConfig
+
 if TYPE_CHECKING:
-    from cocom.config import CocomConfig
     from cocom.engine import Cocom
 
 __all__ = ["fingerprint_of"]
@@ -40,8 +41,20 @@ def fingerprint_of(model: Cocom) -> str:
 
 
 def _meaning(config: CocomConfig) -> dict[str, Any]:
+    """Settings that decide what an embedding means, where they differ from the defaults.
+
+    Defaults stay out, so that a setting added later leaves older fingerprints as they are.
+    """
     settings = config.to_dict()
     prompt = settings.pop("prompt")
     lora = settings.pop("lora")
-    kept = {name: prompt[name] for name in ("compress_prefix", "compress_suffix")}
-    return {**settings, **kept, "lora_scale": lora["alpha"] / lora["r"]}
+    usual = CocomConfig().to_dict()
+    usual_prompt = usual.pop("prompt")
+    meaning = {name: value for name, value in settings.items() if value != usual[name]}
+    for name in ("compress_prefix", "compress_suffix"):
+        if prompt[name] != usual_prompt[name]:
+            meaning[name] = prompt[name]
+    if config.encoder is not None:
+        head = EncoderConfig().__dict__
+        meaning["encoder"] = {k: v for k, v in settings["encoder"].items() if v != head[k]}
+    return {**meaning, "lora_scale": lora["alpha"] / lora["r"]}
