@@ -23,10 +23,11 @@ EVALUATION = "squad_v1.1_dev"
 
 @dataclass(frozen=True)
 class RealPassage:
-    """A passage with its questions and, for each, one accepted answer."""
+    """A passage with its questions and, for each, one accepted answer; and the article it is from."""
 
     text: str
     questions: tuple[tuple[str, str], ...]
+    article: str
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,15 @@ def load_real_data(folder: Path, seed: int) -> RealData:
     passages: dict[str, list[RealPassage]] = {}
     for name in TRAIN_QUESTIONS:
         by_text: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        articles: dict[str, str] = {}
         for record in _lines(folder / "qa" / f"{name}.jsonl.gz"):
             answer = min(record["answers"], key=len)
+            # QAMR's titles name the sentence too: Wiki1k:wikipedia:ARTICLE:PARAGRAPH:SENTENCE.
+            articles[record["passage"]] = ":".join(record["title"].split(":")[:3])
             if len(answer) <= 60 and answer in record["passage"]:
                 by_text[record["passage"]].append((record["question"], answer))
         kept = [
-            RealPassage(text, tuple(questions))
+            RealPassage(text, tuple(questions), articles[text])
             for text, questions in sorted(by_text.items())
             if seen.isdisjoint(_grams(text))
         ]

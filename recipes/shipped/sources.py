@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 
-from data import RealData
+from data import RealData, RealPassage
 
 from cocom import Cocom
 from cocom.training.facts import FactGenerator
@@ -49,6 +50,12 @@ class Sources:
             name: FactGenerator("train", seed, **shares) for name, shares in WORDS.items()
         }
         self._real = real
+        self._articles: dict[str, list[list[RealPassage]]] = {}
+        for name, passages in real.passages.items():
+            groups: dict[str, list[RealPassage]] = defaultdict(list)
+            for passage in passages:
+                groups[passage.article].append(passage)
+            self._articles[name] = [own for own in groups.values() if len(own) > 1]
         self._model = model
         tokens = model.backbone.text
         words = (tokens.decode([i]) for i in range(3, tokens.vocabulary_size))
@@ -160,13 +167,30 @@ class Sources:
     ) -> list[Example]:
         """Questions on real passages."""
         chosen = rng.sample(self._real.passages[source], rng.randint(1, passages))
+        return self._ask(chosen, [p.text for p in chosen], form, rng)
+
+    def real_document(
+        self, rng: random.Random, *, source: str, passages: int, form: str = "rate"
+    ) -> list[Example]:
+        """Questions on passages of one article, some of which are two put together."""
+        article = rng.choice(self._articles[source])
+        chosen = rng.sample(article, min(len(article), rng.randint(2, passages + 2)))
+        texts = [p.text for p in chosen]
+        while len(texts) > passages or (len(texts) > 2 and rng.random() < 0.3):
+            texts[-2:] = [f"{texts[-2]} {texts[-1]}"]
+            rng.shuffle(texts)
+        return self._ask(chosen, texts, form, rng)
+
+    def _ask(
+        self, chosen: Sequence[RealPassage], texts: Sequence[str], form: str, rng: random.Random
+    ) -> list[Example]:
         pairs = [pair for p in chosen for pair in rng.sample(p.questions, min(3, len(p.questions)))]
         pairs = rng.sample(pairs, min(8, len(pairs)))
         return self._objectives.question_answering(
             [q for q, _ in pairs],
             [a for _, a in pairs],
-            [p.text for p in chosen],
-            _rates(len(chosen), form, rng),
+            texts,
+            _rates(len(texts), form, rng),
         )
 
     def _text(self, text: str, rng: random.Random) -> list[Example]:
