@@ -220,17 +220,19 @@ class Backbone(ExclusiveModule):
             )
         from jinja2.exceptions import TemplateError
 
+        thinking = self.config.prompt.enable_thinking
+        options = {} if thinking is None else {"enable_thinking": thinking}
         try:
             if turns[0]["role"] == "system":
                 system, user, *rest = turns
                 # Some templates refuse a system role, each in its own words; some leave it out.
                 with suppress(TemplateError):
-                    text = _apply(tokenizer, turns)
+                    text = _apply(tokenizer, turns, options)
                     if system["content"].strip() in text:
                         return text
                 content = f"{system['content']}\n{user['content']}"
                 turns = [{"role": user["role"], "content": content}, *rest]
-            return _apply(tokenizer, turns)
+            return _apply(tokenizer, turns, options)
         except TemplateError as error:
             raise ModelError(
                 f"the tokenizer's chat template refused the turns: {error}."
@@ -243,7 +245,9 @@ class Backbone(ExclusiveModule):
         return decoder
 
 
-def _apply(tokenizer: Any, turns: list[dict[str, str]]) -> str:
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+def _apply(tokenizer: Any, turns: list[dict[str, str]], options: dict[str, Any]) -> str:
+    text = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, **options
+    )
     assert isinstance(text, str)
     return text

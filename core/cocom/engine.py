@@ -167,6 +167,7 @@ class Cocom:
         passages: Sequence[str | Passage],
         *,
         rate: int | None = None,
+        query: str | None = None,
         batch_tokens: int = 8192,
         keep_text: bool = True,
         progress: bool = False,
@@ -176,6 +177,8 @@ class Cocom:
         Args:
             passages: Texts; longer ones than the model's window are compressed in windows.
             rate: Passage tokens per embedding; None takes the model's first rate.
+            query: What the passages are compressed for; only for models that compress for a question
+                (OSCAR), whose embeddings then serve that question alone.
             batch_tokens: Rows in one forward pass, padding included.
             keep_text: Whether results carry their passage.
             progress: Show a progress bar.
@@ -186,8 +189,11 @@ class Cocom:
         Raises:
             EmptyPassageError: A passage without text.
             ConfigError: The model does not serve `rate`.
-            InputError: A single text instead of a sequence, or a bad option.
+            InputError: A single text instead of a sequence, a query that the compressor does not
+                read, or a bad option.
         """
+        if query is not None and (not isinstance(query, str) or not query.strip()):
+            raise InputError(f"query must be a text that asks something, got {query!r}.")
         if isinstance(passages, str | Passage):
             raise InputError(
                 "passages must be a sequence of texts, got a single one: put it in a list."
@@ -196,6 +202,7 @@ class Cocom:
             [p if isinstance(p, Passage) else Passage(p) for p in passages],
             rate=rate,
             fingerprint=self.fingerprint,
+            query=query,
             batch_tokens=batch_tokens,
             keep_text=keep_text,
             progress=progress,

@@ -1,0 +1,175 @@
+"""naver/oscar-*: PISCO's decoder with a compressor of its own, which may read the question too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from cocom.checkpoints import pisco
+from cocom.checkpoints.parts import (
+    LoadOptions,
+    assign_module,
+    base_model,
+    base_tokenizer,
+    merge_adapter,
+    setting,
+)
+from cocom.checkpoints.source import Source
+from cocom.checkpoints.tensors import Tensors, read_pth
+from cocom.config import CocomConfig, EncoderConfig
+from cocom.engine import Cocom
+from cocom.errors import CheckpointError
+from cocom.text_tokens import TextTokens
+
+__all__ = ["LAYOUTS", "configure", "read", "recognise"]
+
+LAYOUTS = ("trained", "hub128")
+_TRIMMED = "mistral_trimmed"
+_QUERY_TOKENS = 64  # the room for a query, on top of the passage's
+
+
+def recognise(source: Source, config: dict[str, Any]) -> bool:
+    """Whether this is such a checkpoint."""
+    return (
+        "decoder_model_name" in config
+        and source.has("decoder_first_last_layers.pth")
+        and config.get("compr_model_name") is not None
+    )
+
+
+def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> CocomConfig:
+    """Our settings for a published config.json and the compressor's tokenizer.
+
+    Raises:
+        CheckpointError: A value is missing or cannot be.
+    """
+    settings = pisco.configure({**config, "compr_model_name": None}, options)
+    trimmed = config["compr_model_name"] == _TRIMMED
+    text = TextTokens(tokenizer)
+    before, _, after = text.around()
+    special = len(before) + len(after)
+    longest = settings.window + _QUERY_TOKENS
+    if trimmed:
+        # The query's frame is counted generously: 8 tokens, of which some are special.
+        query, room = "\nQuery:\n{query}Document:\n", longest + 8 - special
+    else:
+        pair = sum(map(len, text.around(pair=True)))
+        query, room = "pair", longest + 3 - pair
+    # A trimmed model keeps the padding side of its tokenizer, any other gets left padding.
+    side = tokenizer.padding_side if trimmed else "left"
+    mlp = setting(config, "compr_use_mlp", bool, True)
+    return replace(
+        settings,
+        # Published rows hold the passage with its special tokens in two tokens more than its length.
+        window=settings.window + 2 - special,
+        weights="shared_lora",
+        encoder=EncoderConfig(
+            head="memory_mlp" if mlp else "memory",
+            mlp_hidden=setting(config, "compr_mlp_hidden_dim", int) if mlp else 0,
+            query=query,
+            query_window=room,
+            padding=side,
+            final_norm=not trimmed or setting(config, "compr_rms_norm", bool, False),
+        ),
+    )
+
+
+def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
+    """Load the checkpoint."""
+    trimmed = setting(config, "compr_model_name", str) == _TRIMMED
+    named = config.get("compr_base_model_name") if trimmed else config["compr_model_name"]
+    base = options.base_of(named, decoder=trimmed and named == config.get("decoder_model_name"))
+    tokenizer = base_tokenizer(base, options)
+    settings = configure(config, options, tokenizer)
+    encoder: Any = base_model(base, options)
+    if trimmed:
+        _trim(encoder, config)
+    vocabulary = TextTokens(tokenizer).vocabulary_size
+    encoder.resize_token_embeddings(
+        vocabulary + len(settings.memory_token_names()), mean_resizing=False
+    )
+    if setting(config, "lora_compressor", bool, False):
+        _with_adapter(source, config, encoder)
+    else:
+        _whole(source, encoder, settings)
+    cocom = pisco.read_decoder(
+        source, config, options, settings, encoder=encoder, encoder_tokenizer=tokenizer
+    )
+    own = cocom.encoder
+    assert own is not None
+    rows = encoder.get_input_embeddings().weight.detach()
+    with torch.no_grad():
+        own.memory.weight.copy_(rows[vocabulary:])
+    if settings.encoder is not None and settings.encoder.head == "memory_mlp":
+        name = "compressor/mlp.pth"
+        tensors = Tensors(f"'{source.name}/{name}'", read_pth(source, name))
+        assign_module(own.head, tensors, lambda part: part)
+        tensors.finish()
+    return cocom
+
+
+def _trim(encoder: Any, config: dict[str, Any]) -> None:
+    """Keep the first layers, or every so many; in place."""
+    layers = getattr(encoder, "layers", None)
+    if not isinstance(layers, nn.ModuleList):
+        raise CheckpointError(f"{type(encoder).__name__} has no layers that could be trimmed.")
+    first = setting(config, "compr_n_layers", int, 0)
+    every = setting(config, "compr_every_n_layer", int, 0)
+    if bool(first) == bool(every) and not first:
+        raise CheckpointError(
+            "config.json: compr_n_layers and compr_every_n_layer are both missing, one must tell which "
+            "layers the trimmed compressor keeps."
+        )
+    if every:
+        kept = [i * every for i in range(len(layers) // every)]
+    else:
+        kept = list(range(first))
+    if not kept or kept[-1] >= len(layers):
+        raise CheckpointError(
+            f"config.json: the trimmed compressor keeps {len(kept)} layers, but its base has {len(layers)}."
+        )
+    encoder.layers = nn.ModuleList(layers[i] for i in kept)
+    for place, layer in enumerate(encoder.layers):
+        for part in layer.modules():
+            if hasattr(part, "layer_idx"):
+                part.layer_idx = place
+    encoder.config.num_hidden_layers = len(kept)
+    kinds = getattr(encoder.config, "layer_types", None)
+    if kinds:
+        encoder.config.layer_types = [kinds[i] for i in kept]
+
+
+def _with_adapter(source: Source, config: dict[str, Any], encoder: Any) -> None:
+    """The base's weights with a LoRA adapter, merged, and the checkpoint's embedding."""
+    name = "compressor/first_layer.pth"
+    first = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
+    embedding = encoder.get_input_embeddings().weight
+    with torch.no_grad():
+        embedding.copy_(first.take("embed_tokens.weight", tuple(embedding.shape)))
+    first.finish()
+    name = "compressor/compressor_adapters.pth"
+    adapter = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
+    adapter.drop("embed_tokens.weight")
+    merge_adapter(encoder, adapter, rank=setting(config, "lora_r_compressor", int, 16))
+    adapter.finish()
+
+
+def _whole(source: Source, encoder: Any, settings: CocomConfig) -> None:
+    """Every weight from the checkpoint."""
+    name = "compressor/compressor.pth"
+    tensors = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
+    tensors.drop("lm_head.weight")
+    assert settings.encoder is not None
+    if not settings.encoder.final_norm:
+        tensors.drop("norm.weight")
+        encoder.norm = nn.Identity()
+    assign_module(encoder, tensors, lambda part: part)
+    tensors.finish()
+
+
+def _plain(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Names as the model without a head has them."""
+    return {k.removeprefix("custom_model.").removeprefix("model."): v for k, v in tensors.items()}

@@ -1,0 +1,331 @@
+"""What every reader needs: the base model it builds on, adapters, the rows of added tokens."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from cocom.backbone import Backbone
+from cocom.checkpoints.source import HubOptions
+from cocom.checkpoints.tensors import Tensors
+from cocom.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "LoadOptions",
+    "assign_adapter",
+    "assign_control_rows",
+    "assign_module",
+    "base_config",
+    "base_model",
+    "base_tokenizer",
+    "built_model",
+    "complete_model",
+    "full_model",
+    "grown_model",
+    "merge_adapter",
+    "setting",
+    "stripped_tokenizer",
+]
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a published checkpoint.
+
+    Attributes:
+        base: Where the base models are: one folder or hub name for the language model, or a mapping
+            from the names in the checkpoint's config.json; None takes those names.
+        layout: Which of the format's input layouts to use; None takes the one of its training.
+        window: Passage tokens compressed at a time, where the checkpoint does not say.
+        hub: How to reach the hub.
+        dtype: Type to compute in; None keeps the stored one.
+        device: Where the model goes, if `device_map` is None.
+        device_map: Handed to transformers, which spreads the language model over devices.
+        attn_implementation: Handed to transformers.
+        quantization: Handed to transformers as `quantization_config`.
+    """
+
+    base: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None
+    layout: str | None = None
+    window: int | None = None
+    hub: HubOptions = field(default_factory=HubOptions)
+    dtype: torch.dtype | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device_map: Any = None
+    attn_implementation: str | None = None
+    quantization: Any = None
+
+    def base_of(self, name: Any, *, decoder: bool = True) -> str:
+        """Folder or hub name of a base model that a checkpoint calls `name`.
+
+        Raises:
+            CheckpointError: The checkpoint names none, and none was given.
+        """
+        if isinstance(self.base, Mapping):
+            found = self.base.get(name, name)
+        else:
+            found = self.base if self.base is not None and decoder else name
+        if not isinstance(found, str | os.PathLike) or not str(found):
+            raise CheckpointError(
+                f"the checkpoint names its base model as {name!r}: say where it is with base=."
+            )
+        return str(found)
+
+
+def setting(
+    config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], default: Any = ...
+) -> Any:
+    """A value of a published config.json, checked.
+
+    Raises:
+        CheckpointError: It is missing and has no default, or is of another type.
+    """
+    value = config.get(name)
+    if value is None and default is not ...:
+        return default
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = " or ".join(k.__name__ for k in kinds)
+        found = "is missing" if value is None else f"is {value!r}"
+        raise CheckpointError(f"config.json: {name} {found}, but must be of type {wanted}.")
+    if int in kinds and isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise CheckpointError(f"config.json: {name} is {value}, but must be at least 1.")
+    return value
+
+
+def base_config(base: str, options: LoadOptions) -> PretrainedConfig:
+    """Settings of a base model, without its weights."""
+    from transformers import AutoConfig
+
+    return _loaded(base, "the base model's config", AutoConfig.from_pretrained, options)
+
+
+def base_tokenizer(base: str, options: LoadOptions) -> PreTrainedTokenizerBase:
+    """Tokenizer of a base model."""
+    from transformers import AutoTokenizer
+
+    return _loaded(base, "the base model's tokenizer", AutoTokenizer.from_pretrained, options)
+
+
+def _loaded(base: str, what: str, load: Callable[..., Any], options: LoadOptions, **more: Any) -> Any:
+    try:
+        return load(base, **options.hub.for_base(), **more)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{what} '{base}' cannot be loaded ({first}): say where it is with base=."
+        ) from error
+
+
+def _arguments(options: LoadOptions, stored: torch.dtype | str) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"dtype": options.dtype or stored}
+    for name, value in (
+        ("device_map", options.device_map),
+        ("attn_implementation", options.attn_implementation),
+        ("quantization_config", options.quantization),
+    ):
+        if value is not None:
+            arguments[name] = value
+    return arguments
+
+
+def grown_model(base: str, rows: int, options: LoadOptions) -> PreTrainedModel:
+    """A base language model with its weights, its vocabulary grown (or cut) to `rows`."""
+    from transformers import AutoModelForCausalLM
+
+    model = _loaded(
+        base,
+        "the base model",
+        AutoModelForCausalLM.from_pretrained,
+        options,
+        **_arguments(options, "auto"),
+    )
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    return model  # type: ignore[no-any-return]
+
+
+def full_model(
+    base: str, rows: int, tensors: Tensors, name_of: Callable[[str], str], options: LoadOptions
+) -> PreTrainedModel:
+    """A language model of a base's architecture whose weights are all in the checkpoint.
+
+    Args:
+        base: Gives the architecture only.
+        rows: Size of the vocabulary with added tokens.
+        tensors: The checkpoint's tensors; those of the model are taken out.
+        name_of: From a parameter's name in the base model to its name in the checkpoint.
+        options: How to load.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, GenerationConfig
+
+    config: Any = base_config(base, options)
+    config.vocab_size = rows
+    try:
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    except KeyError as error:
+        raise CheckpointError(
+            f"the base model '{base}' is a {config.model_type}, not a causal language model."
+        ) from error
+    model = built_model(kind, config, tensors, name_of, options)
+    try:
+        model.generation_config = GenerationConfig.from_pretrained(base, **options.hub.for_base())
+    except OSError:
+        pass  # many bases have none
+    return model
+
+
+def built_model(
+    kind: Any, config: Any, tensors: Tensors, name_of: Callable[[str], str], options: LoadOptions
+) -> PreTrainedModel:
+    """A model of a class and its settings, with tensors of the checkpoint, strictly."""
+    with torch.device("meta"):
+        wanted = {k: tuple(v.shape) for k, v in kind(config).state_dict().items()}
+    tied = bool(getattr(config, "tie_word_embeddings", False))
+    state: dict[str, torch.Tensor] = {}
+    for name, shape in wanted.items():
+        stored = name_of(name)
+        if tied and name == "lm_head.weight" and stored not in tensors:
+            continue
+        state[name] = tensors.take(stored, shape)
+    stored_type = next(t.dtype for t in state.values() if t.is_floating_point())
+    model, report = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=state,
+        output_loading_info=True,
+        **_arguments(options, stored_type),
+    )
+    missing = [k for k in report["missing_keys"] if not (tied and k == "lm_head.weight")]
+    if missing or report["unexpected_keys"]:
+        raise CheckpointError(
+            f"{tensors.where}: the weights do not fit {kind.__name__}: missing {missing[:3]}, not "
+            f"expected {list(report['unexpected_keys'])[:3]}."
+        )
+    return model  # type: ignore[no-any-return]
+
+
+def assign_module(module: nn.Module, tensors: Tensors, name_of: Callable[[str], str]) -> None:
+    """Put tensors of the checkpoint into a module, strictly."""
+    with torch.no_grad():
+        for name, target in module.state_dict().items():
+            target.copy_(tensors.take(name_of(name), tuple(target.shape)))
+
+
+def assign_adapter(
+    model: nn.Module, adapter: str, tensors: Tensors, name_of: Callable[[str, str], str]
+) -> None:
+    """Put a LoRA adapter's tensors into a model that has it, strictly.
+
+    Args:
+        model: With the adapter injected.
+        adapter: Its name in the model.
+        tensors: The checkpoint's tensors; the adapter's are taken out.
+        name_of: From a linear layer's name and "A" or "B" to the name in the checkpoint.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    with torch.no_grad():
+        for name, layer in model.named_modules():
+            if not isinstance(layer, LoraLayer):
+                continue
+            for half, parts in (("A", layer.lora_A), ("B", layer.lora_B)):
+                weight: Any = parts[adapter].weight
+                weight.copy_(tensors.take(name_of(name, half), tuple(weight.shape)))
+
+
+def assign_control_rows(backbone: Backbone, rows: torch.Tensor) -> None:
+    """Give the control tokens the embedding rows that the checkpoint added behind the vocabulary."""
+    start = backbone.text.vocabulary_size
+    added = rows[start : start + backbone.control.num_embeddings]
+    # Gemma 3 scales inside its embedding layer, which the control tokens do not pass.
+    words: Any = backbone.model.get_input_embeddings()
+    scale = float(getattr(words, "embed_scale", 1.0))
+    with torch.no_grad():
+        backbone.control.weight[: added.shape[0]].copy_(added.to(backbone.control.weight) * scale)
+
+
+def base_model(base: str, options: LoadOptions) -> PreTrainedModel:
+    """A base model without a head, in the type asked for, on the CPU."""
+    from transformers import AutoModel
+
+    model = _loaded(
+        base,
+        "the compressor's base model",
+        AutoModel.from_pretrained,
+        options,
+        dtype=options.dtype or "auto",
+    )
+    return model  # type: ignore[no-any-return]
+
+
+def complete_model(folder: Path, options: LoadOptions) -> PreTrainedModel:
+    """A model without a head from a folder inside a checkpoint, strictly."""
+    from transformers import AutoModel
+
+    try:
+        model, report = AutoModel.from_pretrained(
+            folder, dtype=options.dtype or "auto", local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(f"'{folder}' cannot be read: {error}") from error
+    if report["missing_keys"]:
+        raise CheckpointError(
+            f"'{folder}' lacks {len(report['missing_keys'])} tensors, among them "
+            f"{sorted(report['missing_keys'])[0]!r}."
+        )
+    foreign = [k for k in report["unexpected_keys"] if k != "lm_head.weight"]
+    if foreign:
+        raise CheckpointError(
+            f"'{folder}' holds tensors that the model has no place for: {sorted(foreign)[:3]}."
+        )
+    return model  # type: ignore[no-any-return]
+
+
+def merge_adapter(model: nn.Module, tensors: Tensors, *, rank: int) -> None:
+    """Add a LoRA adapter to the weights it belongs to: W + 2 B A, in float32."""
+    with torch.no_grad():
+        for name, layer in model.named_modules():
+            if not isinstance(layer, nn.Linear):
+                continue
+            rows, columns = layer.weight.shape
+            a = tensors.take(f"{name}.lora_A.weight", (rank, columns))
+            b = tensors.take(f"{name}.lora_B.weight", (rows, rank))
+            merged = layer.weight.float() + 2 * b.float() @ a.float()
+            layer.weight.copy_(merged)
+
+
+def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenizerBase:
+    """A checkpoint's tokenizer without the tokens that this method adds and keeps by itself.
+
+    Raises:
+        CheckpointError: They do not stand at the end of its vocabulary, or it cannot be read.
+    """
+    import json
+
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        whole = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception as error:
+        raise CheckpointError(f"'{folder}' cannot be read: {error}") from error
+    kept = [t for t in whole["added_tokens"] if t["content"] not in added]
+    gone = [t["id"] for t in whole["added_tokens"] if t["content"] in added]
+    size = len(tokenizer) - len(gone)
+    if sorted(gone) != list(range(size, size + len(gone))):
+        raise CheckpointError(
+            f"'{folder}': {', '.join(added)} have the ids {sorted(gone)}, not the last ones of "
+            f"{len(tokenizer)}."
+        )
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps({**whole, "added_tokens": kept}))
+    return tokenizer  # type: ignore[no-any-return]
