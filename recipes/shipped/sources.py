@@ -29,6 +29,13 @@ LOOKUP_QUESTIONS = (
     "What did {k} take as {r}?",
 )
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# How the generator's words are made: from the training syllables and lists only, or half of the names,
+# then half of the list entries too, from any letters.
+WORDS: dict[str, dict[str, float]] = {
+    "syllables": {},
+    "spelled": {"spelled": 0.5},
+    "invented": {"spelled": 0.5, "invented": 0.5},
+}
 RATES = (4, 16, 128)
 RATE_WEIGHTS = (4, 5, 1)
 
@@ -38,8 +45,9 @@ class Sources:
 
     def __init__(self, model: Cocom, real: RealData, seed: int) -> None:
         self._objectives = Objectives(model, share_prefix=True)
-        self._facts = FactGenerator("train", seed)
-        self._spelled_facts = FactGenerator("train", seed, spelled=0.5)
+        self._facts = {
+            name: FactGenerator("train", seed, **shares) for name, shares in WORDS.items()
+        }
         self._real = real
         self._model = model
         tokens = model.backbone.text
@@ -92,9 +100,9 @@ class Sources:
             words.append(word.capitalize())
         return " ".join(words)
 
-    def fact_text(self, rng: random.Random, *, spelled: bool = False) -> list[Example]:
+    def fact_text(self, rng: random.Random, *, words: str = "syllables") -> list[Example]:
         """Auto-encode or continue a generated passage."""
-        return self._text(self._generator(spelled).text(rng.randrange(10**9)), rng)
+        return self._text(self._facts[words].text(rng.randrange(10**9)), rng)
 
     def real_text(self, rng: random.Random) -> list[Example]:
         """Auto-encode or continue real text, a window at a time."""
@@ -110,16 +118,15 @@ class Sources:
         shortest: int = 0,
         documents: float = 0.0,
         questions: int = 6,
-        spelled: bool = False,
+        words: str = "syllables",
         form: str = "rate",
     ) -> list[Example]:
         """Questions on `fewest` to `passages` generated passages.
 
-        In a share of the groups, `documents`, several passages tell of the same entity. `spelled`
-        names use all letters, not only the training syllables.
+        In a share of the groups, `documents`, several passages tell of the same entity.
         """
         passages = rng.randint(fewest or passages, passages)
-        group = self._generator(spelled).group(
+        group = self._facts[words].group(
             rng.randrange(10**9),
             passages=passages,
             sentences=rng.randint(shortest or max(1, sentences - 1), sentences),
@@ -135,10 +142,10 @@ class Sources:
         )
 
     def recall(
-        self, rng: random.Random, *, passages: int, sentences: int, spelled: bool = False
+        self, rng: random.Random, *, passages: int, sentences: int, words: str = "syllables"
     ) -> list[Example]:
         """Finish the generated passage that starts with the given tokens."""
-        group = self._generator(spelled).group(
+        group = self._facts[words].group(
             rng.randrange(10**9), passages=passages, sentences=min(2, sentences), questions=1
         )
         asked = rng.sample(range(passages), min(passages, 2))
@@ -158,9 +165,6 @@ class Sources:
             [p.text for p in chosen],
             _rates(len(chosen), form, rng),
         )
-
-    def _generator(self, spelled: bool) -> FactGenerator:
-        return self._spelled_facts if spelled else self._facts
 
     def _text(self, text: str, rng: random.Random) -> list[Example]:
         window = rng.choice(self._model.window_compressor.windows(text))

@@ -137,9 +137,9 @@ def everything(name: str, steps: int) -> Stage:
     )
 
 
-def longer(name: str, steps: int, schedule: str) -> Stage:
-    """The same with names of any spelling, mostly at full size, and more questions on each group."""
-    size = {"passages": 5, "sentences": 3, "documents": 0.15, "questions": 10, "spelled": True}
+def longer(name: str, steps: int, words: str, schedule: str = "constant_with_warmup") -> Stage:
+    """The same with words of any spelling, mostly at full size, and more questions on each group."""
+    size = {"passages": 5, "sentences": 3, "documents": 0.15, "questions": 10, "words": words}
     hard = {**size, "fewest": 3, "shortest": 2}
     easy = {**size, "fewest": 2, "shortest": 1}
     lookups = {"passages": 5, "sentences": 3}
@@ -155,9 +155,9 @@ def longer(name: str, steps: int, schedule: str) -> Stage:
             (0.02, "facts", {**hard, "form": "mixed"}),
             (0.05, "lookups", lookups),
             (0.02, "lookups", {**lookups, "form": "text"}),
-            (0.06, "recall", {"passages": 5, "sentences": 2, "spelled": True}),
+            (0.06, "recall", {"passages": 5, "sentences": 2, "words": words}),
             (0.05, "strings", {"tokens": 24}),
-            (0.07, "fact_text", {"spelled": True}),
+            (0.07, "fact_text", {"words": words}),
             (0.02, "real_text", {}),
             (0.05, "real_questions", {"source": "qamr", "passages": 5}),
             (0.02, "real_questions", {"source": "qamr", "passages": 5, "form": "text"}),
@@ -181,6 +181,7 @@ STAGES = (
     mixed_facts("05-facts-to-3x2", 1, 3, 2, 1250),
     lookups("06-lookups", 500),
     everything("07-everything", 1500),
-    longer("08-longer", 3000, "constant_with_warmup"),
-    longer("09-settle", 2000, "linear"),
+    longer("08-spelled", 1000, "spelled"),
+    longer("09-invented", 1400, "invented"),
+    longer("10-settle", 1600, "invented", "linear"),
 )

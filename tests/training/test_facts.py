@@ -184,6 +184,16 @@ def test_a_share_of_spelled_words_leaves_the_others_alone() -> None:
     assert 150 < own < 260
 
 
+def test_invented_values_stand_in_for_listed_ones_half_of_the_time() -> None:
+    names = facts_names.Names(Random(0), "train", invented=0.5)
+    drawn = [names.listed("animal") for _ in range(400)]
+    listed = set(pick_list("animal", "train"))
+    assert 150 < sum(word in listed for word in drawn) < 280
+    made = {word for word in drawn if word not in listed}
+    assert all(word == word.lower() for word in made)
+    assert not made & {name for entries in LISTS.values() for name in entries}
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_articles_fit_the_next_word(split: facts.Split) -> None:
     for group in _groups(split, 500):
@@ -238,6 +248,7 @@ def test_an_unknown_split_is_refused() -> None:
         FactGenerator("test")  # type: ignore[arg-type]
 
 
-def test_spelled_must_be_a_share() -> None:
-    with pytest.raises(ConfigError, match="spelled is 2, but must be a share, from 0 to 1"):
-        FactGenerator("train", spelled=2)
+@pytest.mark.parametrize("name", ["spelled", "invented"])
+def test_shares_must_be_shares(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is 2, but must be a share, from 0 to 1"):
+        FactGenerator("train", **{name: 2})

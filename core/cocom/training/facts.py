@@ -128,19 +128,24 @@ class FactGenerator:
         spelled: share of the words of made-up names, from 0 to 1, that are spelled from any letters
             instead of the split's syllables, so that no spelling is foreign to who trains on them;
             none of them is a word of the other split.
+        invented: share of the values from closed lists whose words are made up in the same way.
 
     Raises:
-        ConfigError: if ``split`` is neither of the two, or ``spelled`` is no share.
+        ConfigError: if ``split`` is neither of the two, or a share is none.
     """
 
-    def __init__(self, split: Split, seed: int = 0, *, spelled: float = 0.0) -> None:
+    def __init__(
+        self, split: Split, seed: int = 0, *, spelled: float = 0.0, invented: float = 0.0
+    ) -> None:
         if split not in get_args(Split):
             raise ConfigError(f"split is {split!r}, but must be 'train' or 'held_out'.")
-        if not 0 <= spelled <= 1:
-            raise ConfigError(f"spelled is {spelled}, but must be a share, from 0 to 1.")
+        for name, share in (("spelled", spelled), ("invented", invented)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"{name} is {share}, but must be a share, from 0 to 1.")
         self._split: Split = split
         self._seed = seed
         self._spelled = spelled
+        self._invented = invented
 
     def group(
         self, index: int, *, passages: int, sentences: int, questions: int, same: int = 1
@@ -176,7 +181,7 @@ class FactGenerator:
         if questions < 0:
             raise ConfigError(f"questions is {questions}, but must be at least 0.")
         rng = Random(f"{self._split}/{self._seed}/{index}/{passages}/{sentences}/{questions}")
-        names = Names(rng, self._split, self._spelled)
+        names = Names(rng, self._split, self._spelled, self._invented)
         kinds = self._choose_kinds(rng, passages)
         entities = self._make_entities(rng, names, kinds)
         order = {key: rng.random() for key in RELATIONS}
@@ -205,7 +210,7 @@ class FactGenerator:
             The passage; the same index always gives the same one.
         """
         rng = Random(f"{self._split}/{self._seed}/text/{index}")
-        names = Names(rng, self._split, self._spelled)
+        names = Names(rng, self._split, self._spelled, self._invented)
         entity = self._make_entities(rng, names, self._choose_kinds(rng, 1))[0]
         order = {key: rng.random() for key in RELATIONS}
         size = rng.randint(1, _TEXT_SENTENCES)

@@ -116,19 +116,37 @@ class Names:
         rng: source of chance.
         split: whose syllables and lists to use.
         spelled: share of the words that are spelled from any letters instead of the syllables.
+        invented: share of the draws from closed lists whose words are spelled in the same way.
     """
 
-    def __init__(self, rng: Random, split: str, spelled: float = 0.0) -> None:
+    def __init__(
+        self, rng: Random, split: str, spelled: float = 0.0, invented: float = 0.0
+    ) -> None:
         self._rng = rng
         self._split = split
         self._spelled = spelled
+        self._invented = invented
         self._flavours = FLAVOURS[split]
         self._lists = _CLOSED[split]
         self.used: set[str] = set()
 
     def listed(self, name: str) -> str:
-        """Draws from a closed list."""
-        return self._rng.choice(self._lists[name])
+        """Draws from a closed list, or makes up words in the place of an entry's."""
+        entry = self._rng.choice(self._lists[name])
+        if self._invented and self._rng.random() < self._invented:
+            return " ".join(self._in_place_of(word) for word in entry.split())
+        return entry
+
+    def _in_place_of(self, word: str) -> str:
+        rng = self._rng
+        if len(word) < 4 or not word.isalpha() or rng.random() < 0.2:
+            return word
+        other = "train" if self._split == "held_out" else "held_out"
+        while True:
+            made = "".join(_any_syllables(rng))
+            ugly = not 3 <= len(made) <= 12 or _UGLY.search(made) or made in _LISTED
+            if not ugly and not _spelled_by(made, other):
+                return made.capitalize() if word[0].isupper() else made
 
     def word(self, use: str, flavour: Flavour | None = None) -> str:
         """Spells a capitalised word.
