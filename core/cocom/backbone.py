@@ -204,10 +204,14 @@ class Backbone(ExclusiveModule):
         logits: torch.Tensor = output.logits
         return logits
 
-    def render_chat(self, turns: list[dict[str, str]]) -> str:
+    def render_chat(self, turns: list[dict[str, str]], *, close: bool = False) -> str:
         """Turns -> prompt text through the tokenizer's chat template.
 
         A template that has no system role gets the system text in front of the first user turn.
+
+        Args:
+            turns: Roles and contents.
+            close: The last turn is the answer: no generation prompt is put behind it.
 
         Raises:
             ModelError: The tokenizer has no chat template.
@@ -221,7 +225,9 @@ class Backbone(ExclusiveModule):
         from jinja2.exceptions import TemplateError
 
         thinking = self.config.prompt.enable_thinking
-        options = {} if thinking is None else {"enable_thinking": thinking}
+        options = {"add_generation_prompt": not close}
+        if thinking is not None:
+            options["enable_thinking"] = thinking
         try:
             if turns[0]["role"] == "system":
                 system, user, *rest = turns
@@ -246,8 +252,6 @@ class Backbone(ExclusiveModule):
 
 
 def _apply(tokenizer: Any, turns: list[dict[str, str]], options: dict[str, Any]) -> str:
-    text = tokenizer.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=True, **options
-    )
+    text = tokenizer.apply_chat_template(turns, tokenize=False, **options)
     assert isinstance(text, str)
     return text

@@ -27,8 +27,8 @@ class PromptTemplate:
     """The text around passages and question.
 
     `{passages}` stands for all passages, each laid out by `passage` (where `{passage}` is the slot or
-    the text, `{number}` counts from 1 and `{index}` from 0), `{question}` for the question, `{bos}` and `{eos}` for the
-    tokenizer's own tokens. Special tokens and the control tokens `<AE>`, `<ENC>`, `<SEP>` are
+    the text, `{number}` counts from 1 and `{index}` from 0), `{question}` for the question, `{bos}` and
+    `{eos}` for the tokenizer's own tokens. Special tokens and the control tokens `<AE>`, `<ENC>`, `<SEP>` are
     recognised in templates only, never in passages or questions.
 
     Attributes:

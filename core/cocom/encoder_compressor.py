@@ -52,7 +52,8 @@ class EncoderCompressor(ExclusiveModule):
         names = config.memory_token_names() if self._shape.memory_tokens else ()
         self.text = TextTokens(tokenizer, names)
         self._before, self._after = self._special_ids()
-        self.pad_id = int(tokenizer.pad_token_id or 0)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.text.bos_id
+        self.pad_id = int(pad or 0)  # masked, so any will do
         if not self._shape.final_norm:
             _drop_final_norm(encoder)
         width = int(encoder.config.hidden_size)
@@ -217,12 +218,15 @@ class EncoderCompressor(ExclusiveModule):
         return summed / sizes.to(summed.dtype)
 
     def _whole_groups(self, hidden: torch.Tensor, row: WindowRow) -> torch.Tensor:
-        count = row.window.embeddings
-        states = hidden[: count * row.rate]
+        return self.group(hidden, row.window.embeddings, row.rate)
+
+    def group(self, hidden: torch.Tensor, count: int, rate: int) -> torch.Tensor:
+        """The first `count` groups of `rate` states each through the linear map, shape (count, H)."""
+        states = hidden[: count * rate]
         if self._shape.head == "concat":
             grouped: torch.Tensor = self.head(states.reshape(count, -1))
             return grouped
-        return self.head(states).view(count, row.rate, -1).mean(1)  # type: ignore[no-any-return]
+        return self.head(states).view(count, rate, -1).mean(1)  # type: ignore[no-any-return]
 
 
 def _drop_final_norm(encoder: Any) -> None:

@@ -90,22 +90,60 @@ class Cocom:
         cls,
         name_or_path: str | PathLike[str] = "cocom-tiny",
         *,
+        base: str | PathLike[str] | Mapping[str, str | PathLike[str]] | None = None,
+        layout: str | None = None,
+        window: int | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        device_map: Any = None,
+        attn_implementation: str | None = None,
+        quantization: Any = None,
     ) -> Cocom:
-        """Load a saved model: "cocom-tiny" (ships with the package) or a folder.
+        """Load a model: the shipped one, one that was saved, or a published checkpoint.
+
+        Published COCOM, COCOM-light, PISCO, OSCAR and CLaRa (stage 1) checkpoints load without any code
+        of theirs, by their own rules; docs/checkpoints.md tells which.
 
         Args:
-            name_or_path: Name of the shipped model, or a folder written by `save_pretrained`.
+            name_or_path: "cocom-tiny" (ships with the package), a folder, or a hub repository.
+            base: Where a published checkpoint's base models are, if not under the names in its
+                config.json: the language model's folder or name, or a mapping from those names.
+            layout: How a published checkpoint's compressor lays out its input; None takes the way it was
+                trained with.
+            window: Passage tokens compressed at a time, where a published checkpoint does not say.
+            revision: Branch, tag or commit on the hub.
+            token: Access token for the hub.
+            cache_dir: Folder of the hub's download cache.
+            local_files_only: Never use the network.
             device: Where to put it; None takes CUDA if there is one, else the CPU.
-            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU.
+            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU, "auto" the
+                saved one everywhere.
+            device_map: How transformers spreads the language model over devices.
+            attn_implementation: Which attention transformers uses, such as "flash_attention_2".
+            quantization: "8bit", "4bit" (through bitsandbytes or torchao) or a transformers configuration.
 
         Raises:
-            CheckpointError: The folder is missing, incomplete, damaged or no COCOM model.
+            CheckpointError: The checkpoint is missing, incomplete, damaged or none of the known formats.
         """
-        from cocom.persistence import load
+        from cocom.checkpoints.loading import load
+        from cocom.checkpoints.source import HubOptions
 
-        return load(name_or_path, device=device, dtype=dtype)
+        return load(
+            name_or_path,
+            base=base,
+            layout=layout,
+            window=window,
+            hub=HubOptions(revision, token, cache_dir, local_files_only),
+            device=device,
+            dtype=dtype,
+            device_map=device_map,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+        )
 
     @classmethod
     def from_backbone(
@@ -143,6 +181,36 @@ class Cocom:
         from cocom.persistence import save
 
         save(self, folder)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        message: str = "Upload a COCOM model",
+    ) -> str:
+        """Put the whole model, with a model card, into a repository on the Hugging Face hub.
+
+        Args:
+            repository: owner/name; made if it is not there.
+            private: Whether a new repository is private.
+            token: Access token; None takes the one of the environment.
+            revision: Branch to write to.
+            message: Of the commit.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            CheckpointError: The hub refused.
+        """
+        from cocom.checkpoints.upload import upload
+
+        return upload(
+            self, repository, private=private, token=token, revision=revision, message=message
+        )
 
     @property
     def fingerprint(self) -> str:

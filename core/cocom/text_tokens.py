@@ -184,7 +184,9 @@ class TextTokens:
         ids, offsets = self._encode(text, first=first)
         return cut_windows(text, ids, offsets, size)
 
-    def windows_after(self, before: str, text: str, size: int) -> tuple[list[int], list[TextWindow]]:
+    def windows_after(
+        self, before: str, text: str, size: int
+    ) -> tuple[list[int], list[TextWindow]]:
         """Cut a text that follows another, both tokenized in one go.
 
         Args:

@@ -21,7 +21,7 @@ from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplat
 from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 
-__all__ = ["ADDED", "LAYOUTS", "LIGHT_LAYOUTS", "configure", "read", "recognise"]
+__all__ = ["ADDED", "LAYOUTS", "LIGHT_LAYOUTS", "configure", "preview", "read", "recognise"]
 
 ADDED = ("<MEM>", "<AE>", "<ENC>", "<SEP>")
 LAYOUTS = ("fixed", "append")
@@ -91,6 +91,11 @@ def configure(
     )
 
 
+def preview(source: Source, config: dict[str, Any], options: LoadOptions) -> CocomConfig:
+    """Our settings, without reading weights or base models."""
+    return configure(config, options)
+
+
 def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     """Load the checkpoint."""
     base = options.base_of(config.get("decoder_model_name"))
@@ -135,6 +140,8 @@ def _encoder(base: str, tensors: Tensors, options: LoadOptions) -> Any:
     try:
         kind = MODEL_MAPPING[type(shape)]
     except KeyError as error:
-        raise CheckpointError(f"the light compressor '{base}' is no model this can read.") from error
+        raise CheckpointError(
+            f"the light compressor '{base}' is no model this can read."
+        ) from error
     own = LoadOptions(hub=options.hub, dtype=options.dtype)
     return built_model(kind, shape, tensors, lambda name: f"compr.model.{name}", own)

@@ -24,7 +24,7 @@ from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 from cocom.text_tokens import TextTokens
 
-__all__ = ["LAYOUTS", "configure", "read", "recognise"]
+__all__ = ["LAYOUTS", "configure", "preview", "read", "recognise"]
 
 LAYOUTS = ("trained", "hub128")
 _TRIMMED = "mistral_trimmed"
@@ -77,11 +77,21 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
     )
 
 
+def preview(source: Source, config: dict[str, Any], options: LoadOptions) -> CocomConfig:
+    """Our settings, without reading weights; the compressor's tokenizer must be at hand."""
+    return configure(config, options, base_tokenizer(_base(config, options), options))
+
+
+def _base(config: dict[str, Any], options: LoadOptions) -> str:
+    trimmed = setting(config, "compr_model_name", str) == _TRIMMED
+    named = config.get("compr_base_model_name") if trimmed else config["compr_model_name"]
+    return options.base_of(named, decoder=trimmed and named == config.get("decoder_model_name"))
+
+
 def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     """Load the checkpoint."""
     trimmed = setting(config, "compr_model_name", str) == _TRIMMED
-    named = config.get("compr_base_model_name") if trimmed else config["compr_model_name"]
-    base = options.base_of(named, decoder=trimmed and named == config.get("decoder_model_name"))
+    base = _base(config, options)
     tokenizer = base_tokenizer(base, options)
     settings = configure(config, options, tokenizer)
     encoder: Any = base_model(base, options)
@@ -123,10 +133,8 @@ def _trim(encoder: Any, config: dict[str, Any]) -> None:
             "config.json: compr_n_layers and compr_every_n_layer are both missing, one must tell which "
             "layers the trimmed compressor keeps."
         )
-    if every:
-        kept = [i * every for i in range(len(layers) // every)]
-    else:
-        kept = list(range(first))
+    by_step = [i * every for i in range(len(layers) // every)] if every else []
+    kept = by_step or list(range(first))
     if not kept or kept[-1] >= len(layers):
         raise CheckpointError(
             f"config.json: the trimmed compressor keeps {len(kept)} layers, but its base has {len(layers)}."

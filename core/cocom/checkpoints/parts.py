@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,8 @@ class LoadOptions:
         window: Passage tokens compressed at a time, where the checkpoint does not say.
         hub: How to reach the hub.
         dtype: Type to compute in; None keeps the stored one.
-        device: Where the model goes, if `device_map` is None.
-        device_map: Handed to transformers, which spreads the language model over devices.
-        attn_implementation: Handed to transformers.
-        quantization: Handed to transformers as `quantization_config`.
+        model: More arguments of `from_pretrained` for the language model (device_map,
+            attn_implementation, quantization_config).
     """
 
     base: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None = None
@@ -59,10 +58,7 @@ class LoadOptions:
     window: int | None = None
     hub: HubOptions = field(default_factory=HubOptions)
     dtype: torch.dtype | None = None
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    device_map: Any = None
-    attn_implementation: str | None = None
-    quantization: Any = None
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     def base_of(self, name: Any, *, decoder: bool = True) -> str:
         """Folder or hub name of a base model that a checkpoint calls `name`.
@@ -116,7 +112,9 @@ def base_tokenizer(base: str, options: LoadOptions) -> PreTrainedTokenizerBase:
     return _loaded(base, "the base model's tokenizer", AutoTokenizer.from_pretrained, options)
 
 
-def _loaded(base: str, what: str, load: Callable[..., Any], options: LoadOptions, **more: Any) -> Any:
+def _loaded(
+    base: str, what: str, load: Callable[..., Any], options: LoadOptions, **more: Any
+) -> Any:
     try:
         return load(base, **options.hub.for_base(), **more)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -127,15 +125,7 @@ def _loaded(base: str, what: str, load: Callable[..., Any], options: LoadOptions
 
 
 def _arguments(options: LoadOptions, stored: torch.dtype | str) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"dtype": options.dtype or stored}
-    for name, value in (
-        ("device_map", options.device_map),
-        ("attn_implementation", options.attn_implementation),
-        ("quantization_config", options.quantization),
-    ):
-        if value is not None:
-            arguments[name] = value
-    return arguments
+    return {"dtype": options.dtype or stored, **options.model}
 
 
 def grown_model(base: str, rows: int, options: LoadOptions) -> PreTrainedModel:
@@ -176,10 +166,8 @@ def full_model(
             f"the base model '{base}' is a {config.model_type}, not a causal language model."
         ) from error
     model = built_model(kind, config, tensors, name_of, options)
-    try:
+    with suppress(OSError):  # many bases have none
         model.generation_config = GenerationConfig.from_pretrained(base, **options.hub.for_base())
-    except OSError:
-        pass  # many bases have none
     return model
 
 
@@ -257,14 +245,13 @@ def base_model(base: str, options: LoadOptions) -> PreTrainedModel:
     """A base model without a head, in the type asked for, on the CPU."""
     from transformers import AutoModel
 
-    model = _loaded(
+    return _loaded(  # type: ignore[no-any-return]
         base,
         "the compressor's base model",
         AutoModel.from_pretrained,
         options,
         dtype=options.dtype or "auto",
     )
-    return model  # type: ignore[no-any-return]
 
 
 def complete_model(folder: Path, options: LoadOptions) -> PreTrainedModel:
@@ -312,7 +299,7 @@ def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokeni
     import json
 
     from tokenizers import Tokenizer
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -327,5 +314,17 @@ def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokeni
             f"'{folder}': {', '.join(added)} have the ids {sorted(gone)}, not the last ones of "
             f"{len(tokenizer)}."
         )
-    tokenizer._tokenizer = Tokenizer.from_str(json.dumps({**whole, "added_tokens": kept}))
-    return tokenizer  # type: ignore[no-any-return]
+    plain = Tokenizer.from_str(json.dumps({**whole, "added_tokens": kept}))
+    named = {
+        name: token
+        for name, token in tokenizer.special_tokens_map.items()
+        if isinstance(token, str) and token not in added
+    }
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        chat_template=tokenizer.chat_template,
+        padding_side=tokenizer.padding_side,
+        model_max_length=tokenizer.model_max_length,
+        clean_up_tokenization_spaces=False,
+        **named,
+    )

@@ -18,7 +18,7 @@ from cocom.config import CocomConfig, LoraSettings, PromptTemplate
 from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 
-__all__ = ["LAYOUTS", "SYSTEM", "configure", "read", "read_decoder", "recognise"]
+__all__ = ["LAYOUTS", "SYSTEM", "configure", "preview", "read", "read_decoder", "recognise"]
 
 LAYOUTS = ("trained", "hub128")
 SYSTEM = (
@@ -60,7 +60,9 @@ def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
         rates=(rate,),
         window=options.window or (128 if layout == "hub128" else trained),
         embedding_count=max(1, trained // rate),
-        memory_tokens="distinct" if setting(config, "different_mem_tokens", bool, False) else "shared",
+        memory_tokens="distinct"
+        if setting(config, "different_mem_tokens", bool, False)
+        else "shared",
         weights="separate_lora" if separate else "shared_lora",
         lora=LoraSettings(r=rank, alpha=2 * rank),
         prompt=PromptTemplate(
@@ -73,6 +75,11 @@ def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
         ),
         extra_tokens=("<KBTC>",) if setting(config, "kbtc_training", bool, False) else (),
     )
+
+
+def preview(source: Source, config: dict[str, Any], options: LoadOptions) -> CocomConfig:
+    """Our settings, without reading weights or base models."""
+    return configure(config, options)
 
 
 def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:

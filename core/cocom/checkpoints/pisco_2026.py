@@ -24,7 +24,7 @@ from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 from cocom.text_tokens import TextTokens
 
-__all__ = ["LAYOUTS", "configure", "read", "recognise"]
+__all__ = ["LAYOUTS", "configure", "preview", "read", "recognise"]
 
 LAYOUTS = ("prompt",)
 _ADDED = ("<MEM>", "<AE>")
@@ -74,6 +74,12 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
     )
 
 
+def preview(source: Source, config: dict[str, Any], options: LoadOptions) -> CocomConfig:
+    """Our settings, without reading weights."""
+    tokenizer = stripped_tokenizer(source.need_folder("compressor_tokenizer"), _ADDED)
+    return configure(config, options, tokenizer)
+
+
 def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     """Load the checkpoint."""
     encoder_tokenizer = stripped_tokenizer(source.need_folder("compressor_tokenizer"), _ADDED)
@@ -87,9 +93,7 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
         options.base_of(config.get("decoder_model_name")), len(tokenizer) + len(_ADDED), options
     )
     _assign_embeddings(model, state)
-    cocom = Cocom(
-        model, tokenizer, settings, encoder=encoder, encoder_tokenizer=encoder_tokenizer
-    )
+    cocom = Cocom(model, tokenizer, settings, encoder=encoder, encoder_tokenizer=encoder_tokenizer)
     assign_adapter(
         cocom.backbone.model,
         "shared",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ class Source:
         """A folder if there is one of that name, else a hub repository.
 
         Raises:
-            CheckpointError: Neither a folder nor a possible repository name.
+            CheckpointError: It is a file.
         """
         path = Path(name_or_path)
         name = str(name_or_path)
@@ -61,10 +62,6 @@ class Source:
             return cls(name, path, options)
         if path.exists():
             raise CheckpointError(f"'{name}' is a file, not a folder with a checkpoint.")
-        if name.count("/") != 1 or name.startswith(("/", ".", "~")) or name.endswith("/"):
-            raise CheckpointError(
-                f"'{name}' is neither a folder nor a hub repository (owner/name): check the path."
-            )
         return cls(name, None, options)
 
     @cached_property
@@ -95,6 +92,14 @@ class Source:
         from huggingface_hub import hf_hub_download
 
         return Path(self._ask(hf_hub_download, filename=name))
+
+    def whole(self) -> Path:
+        """Folder with every file of the checkpoint, downloaded if it must be."""
+        if self.folder is not None:
+            return self.folder
+        from huggingface_hub import snapshot_download
+
+        return Path(self._ask(snapshot_download))
 
     def need_folder(self, name: str) -> Path:
         """Path of a folder inside the checkpoint, with all its files.
@@ -128,13 +133,27 @@ class Source:
         return dict(value)
 
     def size(self, name: str) -> int:
-        """Bytes of a file, without downloading it."""
+        """Bytes of a file; nothing is downloaded."""
         if self.folder is not None:
             return (self.folder / name).stat().st_size
+        return int(self._about(name).size or 0)
+
+    def sha256(self, name: str) -> str:
+        """Hash of a file's bytes; nothing is downloaded."""
+        if self.folder is not None:
+            with (self.folder / name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        # The hub names large files by this hash.
+        return str(self._about(name).etag or "")
+
+    def _about(self, name: str) -> Any:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
         url = hf_hub_url(self.name, name, revision=self.options.revision)
-        return int(get_hf_file_metadata(url, token=self.options.token).size or 0)
+        try:
+            return get_hf_file_metadata(url, token=self.options.token)
+        except Exception as error:
+            raise self._unreachable(error) from error
 
     def _listed(self) -> list[str]:
         from huggingface_hub import HfApi, constants, snapshot_download

@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cocom.errors import InputError
+
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
 __all__ = [
+    "Base",
     "Device",
     "Dtype",
     "Json",
     "Model",
     "Rate",
+    "Revision",
+    "bases",
     "load_model",
     "show_progress",
     "write",
@@ -42,7 +47,36 @@ Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="float32, bfloat16 or float16.", show_default="float32 on a CPU"),
 ]
+Base = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base",
+        help="Where a published checkpoint's base model is: a folder or hub name, or NAME=FOLDER for "
+        "each of several.",
+        show_default="as its config.json names it",
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
+
+
+def bases(values: list[str] | None) -> str | dict[str, str] | None:
+    """The value of `--base` as `from_pretrained` takes it."""
+    if not values:
+        return None
+    if len(values) == 1 and "=" not in values[0]:
+        return values[0]
+    pairs = [value.partition("=") for value in values]
+    wrong = [
+        value for value, (name, _, path) in zip(values, pairs, strict=True) if not name or not path
+    ]
+    if wrong:
+        raise InputError(
+            f"--base {wrong[0]!r} among several: write NAME=FOLDER for each base model."
+        )
+    return {name: path for name, _, path in pairs}
 
 
 def load_model(name: str, device: str | None, dtype: str | None) -> Cocom:
