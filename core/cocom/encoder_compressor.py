@@ -52,6 +52,7 @@ class EncoderCompressor(ExclusiveModule):
         names = config.memory_token_names() if self._shape.memory_tokens else ()
         self.text = TextTokens(tokenizer, names)
         self._before, self._after = self._special_ids()
+        self._between = self.text.around(pair=True)[1] if self._shape.query == "pair" else []
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.text.bos_id
         self.pad_id = int(pad or 0)  # masked, so any will do
         if not self._shape.final_norm:
@@ -126,8 +127,7 @@ class EncoderCompressor(ExclusiveModule):
                     f"the query takes {len(own)} tokens of the {shape.query_window} that query and "
                     "passage have together: shorten the query."
                 )
-            first, between, _ = self.text.around(pair=True)
-            before = [*first[len(self._before) :], *own, *between]
+            before = [*own, *self._between]
             found = self.text.windows(text, room, first=True)
         else:
             lead = shape.query.replace("{query}", query)
@@ -143,7 +143,7 @@ class EncoderCompressor(ExclusiveModule):
         window = Window(len(ids), self._count(counted, rate))
         if not shape.memory_tokens:
             return WindowRow(row, window, start, rate)
-        longest = shape.query_window if before else self._config.window
+        longest = shape.query_window + len(self._between) if before else self._config.window
         room = max(0, longest + len(self._before) + len(self._after) - len(row))
         padding = room if shape.padding == "right" else 0
         names = self._config.memory_token_run(rate, window.embeddings)

@@ -105,7 +105,9 @@ def test_the_engine_gives_the_same_for_documents_that_fit(case: str, published_c
         at = 0
         for i, (question, own) in enumerate(zip(questions, documents, strict=True)):
             contexts = [
-                model.compress([d], query=question if _asks(run) else None)[0] if d.strip() else None
+                model.compress([d], query=question if _asks(run) else None)[0]
+                if d.strip()
+                else None
                 for d in own
             ]
             fits = [c is not None and len(c.windows) == 1 for c in contexts]

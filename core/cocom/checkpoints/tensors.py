@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,13 @@ def read_pth(source: Source, name: str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # Of other pickle protocols; what cannot be read is an error anyway.
+        warnings.simplefilter("ignore", UserWarning)
+        return _load_quietly(path)
+
+
+def _load_quietly(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError as error:
