@@ -119,11 +119,13 @@ class Sources:
         documents: float = 0.0,
         questions: int = 6,
         words: str = "syllables",
+        worn: float = 0.0,
         form: str = "rate",
     ) -> list[Example]:
         """Questions on `fewest` to `passages` generated passages.
 
-        In a share of the groups, `documents`, several passages tell of the same entity.
+        In a share of the groups, `documents`, several passages tell of the same entity; another share,
+        `worn`, has lost some of its small words, so that no template can be known by heart.
         """
         passages = rng.randint(fewest or passages, passages)
         group = self._facts[words].group(
@@ -133,12 +135,13 @@ class Sources:
             questions=questions,
             same=rng.randint(2, passages) if passages > 1 and rng.random() < documents else 1,
         )
-        passages = len(group.passages)
+        questions, texts = [q.question for q in group.questions], list(group.passages)
+        if rng.random() < worn:
+            kept = {word.strip(".,") for q in group.questions for word in q.answer.split()}
+            questions = [_worn(text, kept, rng) for text in questions]
+            texts = [_worn(text, kept, rng) for text in texts]
         return self._objectives.question_answering(
-            [q.question for q in group.questions],
-            [q.answer for q in group.questions],
-            group.passages,
-            _rates(passages, form, rng),
+            questions, [q.answer for q in group.questions], texts, _rates(len(texts), form, rng)
         )
 
     def recall(
@@ -174,6 +177,13 @@ class Sources:
         if starts and rng.random() < 0.25:
             return [self._objectives.continuation(part, rng.choice(starts), rate)]
         return [self._objectives.auto_encoding(part, rate)]
+
+
+def _worn(text: str, kept: set[str], rng: random.Random) -> str:
+    """Leave out some small words, none that an answer needs."""
+    words = text.split(" ")
+    gone = [w.isalpha() and w.islower() and w not in kept and rng.random() < 0.2 for w in words]
+    return " ".join(word for word, lost in zip(words, gone, strict=True) if not lost)
 
 
 def _rate(rng: random.Random) -> int:

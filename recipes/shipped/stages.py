@@ -137,9 +137,18 @@ def everything(name: str, steps: int) -> Stage:
     )
 
 
-def longer(name: str, steps: int, words: str, schedule: str = "constant_with_warmup") -> Stage:
+def longer(
+    name: str, steps: int, words: str, schedule: str = "constant_with_warmup", worn: float = 0.0
+) -> Stage:
     """The same with words of any spelling, mostly at full size, and more questions on each group."""
-    size = {"passages": 5, "sentences": 3, "documents": 0.15, "questions": 10, "words": words}
+    size = {
+        "passages": 5,
+        "sentences": 3,
+        "documents": 0.15,
+        "questions": 10,
+        "words": words,
+        "worn": worn,
+    }
     hard = {**size, "fewest": 3, "shortest": 2}
     easy = {**size, "fewest": 2, "shortest": 1}
     lookups = {"passages": 5, "sentences": 3}
@@ -182,6 +191,6 @@ STAGES = (
     lookups("06-lookups", 500),
     everything("07-everything", 1500),
     longer("08-spelled", 1000, "spelled"),
-    longer("09-invented", 1400, "invented"),
-    longer("10-settle", 1600, "invented", "linear"),
+    longer("09-invented", 750, "invented"),
+    longer("10-settle", 1900, "invented", "linear", worn=0.5),
 )
