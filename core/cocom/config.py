@@ -144,6 +144,7 @@ class EncoderConfig:
         padding: Published rows are filled up to their longest; "left" moves positions on, "right" puts
             masked padding between text and memory tokens.
         final_norm: Whether the model's last normalisation is kept.
+        rotary_bfloat16: Round the frequencies of rotary positions to bfloat16, as some were trained.
     """
 
     head: EncoderHead = "concat"
@@ -153,6 +154,7 @@ class EncoderConfig:
     query_window: int = 0
     padding: EncoderPadding = "none"
     final_norm: bool = True
+    rotary_bfloat16: bool = False
 
     def __post_init__(self) -> None:
         _check_choice("encoder.head", self.head, EncoderHead)

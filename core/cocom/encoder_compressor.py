@@ -76,8 +76,12 @@ class EncoderCompressor(ExclusiveModule):
                 f"encoder.head is 'memory', but the encoder's states are {width} wide and the reader's "
                 f"embeddings {hidden_size}: choose 'memory_mlp'."
             )
-        # Beside the encoder, and in its type.
-        self.to(encoder.device, encoder.dtype)
+        if self._shape.rotary_bfloat16:
+            _round_frequencies(encoder)
+        # Beside the encoder, and in its type; its own buffers stay as precise as they are.
+        for name, part in self.named_children():
+            if name != "encoder":
+                part.to(encoder.device, encoder.dtype)
 
     def _special_ids(self) -> tuple[list[int], list[int]]:
         tokenizer = self.text.tokenizer
@@ -227,6 +231,12 @@ class EncoderCompressor(ExclusiveModule):
             grouped: torch.Tensor = self.head(states.reshape(count, -1))
             return grouped
         return self.head(states).view(count, rate, -1).mean(1)  # type: ignore[no-any-return]
+
+
+def _round_frequencies(encoder: nn.Module) -> None:
+    for name, buffer in encoder.named_buffers():
+        if name.endswith("inv_freq"):
+            buffer.copy_(buffer.to(torch.bfloat16))
 
 
 def _drop_final_norm(encoder: Any) -> None:

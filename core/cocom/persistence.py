@@ -164,8 +164,8 @@ def settle(model: Cocom, device: torch.device, *, spread: bool = False) -> None:
     """
     for name, module in model.modules().items():
         if spread and name == "backbone":
-            words = model.backbone.model.get_input_embeddings()
-            model.backbone.control.to(words.weight.device)  # type: ignore[union-attr]
+            words: Any = model.backbone.model.get_input_embeddings()
+            model.backbone.control.to(words.weight.device)
         else:
             module.to(device)
         module.eval()

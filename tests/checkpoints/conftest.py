@@ -42,7 +42,7 @@ def _lora(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
 
 
 def _grown(names: int) -> Any:
-    model = tiny_backbone(seed=3)
+    model: Any = tiny_backbone(seed=3)
     model.resize_token_embeddings(len(tiny_tokenizer()) + names, mean_resizing=False)
     return model.to(torch.bfloat16)
 

@@ -16,14 +16,22 @@ from safetensors.torch import load_file, save_file
 from cocom import Cocom
 from cocom.errors import CheckpointError, CocomError
 
-Change = Callable[[Path], None]
+Change = Callable[[Path], object]
 SHARD = "model-00001-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
 LAYERS = "decoder_first_last_layers.pth"
 
 
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
 def remove(name: str) -> Change:
-    return lambda folder: (folder / name).unlink()
+    def change(folder: Path) -> None:
+        (folder / name).unlink()
+
+    return change
 
 
 def cut(name: str, share: float = 0.5) -> Change:
@@ -35,7 +43,7 @@ def cut(name: str, share: float = 0.5) -> Change:
 
 
 def write(name: str, content: str) -> Change:
-    return lambda folder: (folder / name).write_text(content) and None
+    return lambda folder: (folder / name).write_text(content)
 
 
 def config(**values: Any) -> Change:
@@ -110,7 +118,7 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
     (
         "empty folder",
         "cocom_v1",
-        lambda f: [p.unlink() for p in f.iterdir()] and None,
+        empty,
         "has neither",
     ),
     ("no config", "cocom_v1", remove("config.json"), "has neither cocom.json nor config.json"),
@@ -150,7 +158,7 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
     (
         "shard of another",
         "cocom_v1",
-        lambda f: shutil.copy(f / SHARD, f / "model-00002-of-00002.safetensors") and None,
+        lambda f: shutil.copy(f / SHARD, f / "model-00002-of-00002.safetensors"),
         "the shards do not fit",
     ),
     (

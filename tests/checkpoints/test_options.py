@@ -301,9 +301,15 @@ print(status("VmHWM") - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_peak_memory_is_the_weights_alone(tmp_path: Path) -> None:
-    size = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 8, "head_dim": 64}
-    heads = {"num_attention_heads": 16, "num_key_value_heads": 16}
-    model = tiny_backbone(**size, **heads).to(torch.bfloat16)
+    size: dict[str, Any] = {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 8,
+        "head_dim": 64,
+    }
+    heads: dict[str, Any] = {"num_attention_heads": 16, "num_key_value_heads": 16}
+    model: Any = tiny_backbone(**size, **heads)
+    model.to(torch.bfloat16)
     model.config.save_pretrained(tmp_path / "base")
     tiny_tokenizer().save_pretrained(tmp_path / "base")
     model.resize_token_embeddings(len(tiny_tokenizer()) + 4, mean_resizing=False)

@@ -75,8 +75,8 @@ def test_every_run_of_the_published_code_is_reproduced(case: str, published_case
             "dec_attention_mask",
         ):
             if f"{run['id']}.{name}" in golden:
-                wanted = golden[f"{run['id']}.{name}"].long()
-                assert torch.equal(getattr(found, name), wanted), (run["id"], name)
+                ids = golden[f"{run['id']}.{name}"].long()
+                assert torch.equal(getattr(found, name), ids), (run["id"], name)
         wanted = golden.get(f"{run['id']}.context_embeddings")
         if wanted is not None:
             ours = torch.cat(found.context_embeddings)
@@ -185,3 +185,36 @@ def test_layouts_have_names(published_case: Find) -> None:
         reproduce(model, ["Who?"], [["a"]], layout="hub")
     with pytest.raises(InputError, match="the same number of documents for every question"):
         reproduce(model, ["Who?", "When?"], [["a"], ["a", "b"]])
+
+
+def test_rounded_frequencies_of_a_trimmed_compressor(published_case: Find) -> None:
+    from dataclasses import replace
+
+    from cocom.encoder_compressor import EncoderCompressor
+
+    folder, expected = published_case("oscar_trimmed")
+    bases = {name: folder / place for name, place in expected["bases"].items()}
+    options: dict[str, Any] = {"base": bases, "device": "cpu"}
+    model = Cocom.from_pretrained(folder / "checkpoint", dtype="bfloat16", **options)
+    assert model.config.encoder is not None
+    assert model.config.encoder.rotary_bfloat16
+    # In float32 nothing is rounded by default; rounded by hand it is what the published code gives.
+    model = Cocom.from_pretrained(folder / "checkpoint", dtype="float32", **options)
+    old = model.encoder
+    assert old is not None
+    assert model.config.encoder is not None
+    assert not model.config.encoder.rotary_bfloat16
+    rounded = replace(
+        model.config, encoder=replace(model.config.encoder, rotary_bfloat16=True, final_norm=True)
+    )
+    encoder = EncoderCompressor(
+        old.encoder, old.text.tokenizer, rounded, model.backbone.hidden_size
+    )
+    encoder.load_state_dict(old.state_dict())
+    _, documents = _questions(folder, {"set": "s1", "k": 5})
+    rows = [encoder.row(encoder.windows(d)[0].ids, 16) for d in documents[0][:2]]
+    with torch.no_grad():
+        found = encoder.embed(rows)
+    golden = load_file(folder / "expected.safetensors")
+    wanted = golden["s1.k5.inv_freq_bf16.context_embeddings"].flatten(0, 1)
+    assert (found - wanted).abs().max() < CLOSE

@@ -66,7 +66,7 @@ def configure(
             raise CheckpointError(
                 f"config.json: compr_linear_type is {kind!r}, but must be 'concat' or 'mean'."
             )
-        encoder = EncoderConfig(head=kind, counts="row")  # type: ignore[arg-type]
+        encoder = EncoderConfig(head=kind, counts="row")
         if layout == "hub":
             window = options.window or longest or _CONTEXT
     count: Any = "proportional"

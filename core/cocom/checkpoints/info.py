@@ -86,6 +86,8 @@ def describe(
     """
     hub = hub or HubOptions()
     source = find(name_or_path, hub)
+    named: tuple[str, ...] = ()
+    fingerprint: str | None = None
     weights = sorted(n for n in source.names if n.endswith(_WEIGHTS))
     if source.has(MANIFEST):
         manifest = read_manifest(source.need(MANIFEST).parent)
@@ -93,7 +95,7 @@ def describe(
             config = CocomConfig.from_dict(manifest["config"])
         except ConfigError as error:
             raise CheckpointError(f"'{source.name}/{MANIFEST}' cannot be used: {error}") from error
-        kind, named, fingerprint = "cocom", (), str(manifest["fingerprint"])
+        kind, fingerprint = "cocom", str(manifest["fingerprint"])
     else:
         kind, published = format_of(source)
         options = LoadOptions(base=base, hub=hub)
@@ -103,7 +105,6 @@ def describe(
             raise CheckpointError(f"'{source.name}' cannot be used: {error}") from error
         fields = ("decoder_model_name", "compr_model_name", "compressor_model_name")
         named = tuple(dict.fromkeys(str(published[f]) for f in fields if published.get(f)))
-        fingerprint = None
     return CheckpointInfo(
         name=str(name_or_path),
         format=kind,

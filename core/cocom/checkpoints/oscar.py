@@ -59,7 +59,7 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
         pair = sum(map(len, text.around(pair=True)))
         query, room = "pair", longest + 3 - pair
     # A trimmed model keeps the padding side of its tokenizer, any other gets left padding.
-    side = tokenizer.padding_side if trimmed else "left"
+    side: Any = tokenizer.padding_side if trimmed else "left"
     mlp = setting(config, "compr_use_mlp", bool, True)
     return replace(
         settings,
@@ -95,8 +95,12 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     tokenizer = base_tokenizer(base, options)
     settings = configure(config, options, tokenizer)
     encoder: Any = base_model(base, options)
+    assert settings.encoder is not None
     if trimmed:
         _trim(encoder, config)
+        # The published code casts a trimmed compressor with its buffers.
+        rounded = encoder.dtype == torch.bfloat16
+        settings = replace(settings, encoder=replace(settings.encoder, rotary_bfloat16=rounded))
     vocabulary = TextTokens(tokenizer).vocabulary_size
     encoder.resize_token_embeddings(
         vocabulary + len(settings.memory_token_names()), mean_resizing=False
@@ -113,7 +117,7 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     rows = encoder.get_input_embeddings().weight.detach()
     with torch.no_grad():
         own.memory.weight.copy_(rows[vocabulary:])
-    if settings.encoder is not None and settings.encoder.head == "memory_mlp":
+    if settings.encoder and settings.encoder.head == "memory_mlp":
         name = "compressor/mlp.pth"
         tensors = Tensors(f"'{source.name}/{name}'", read_pth(source, name))
         assign_module(own.head, tensors, lambda part: part)

@@ -102,14 +102,20 @@ def base_config(base: str, options: LoadOptions) -> PretrainedConfig:
     """Settings of a base model, without its weights."""
     from transformers import AutoConfig
 
-    return _loaded(base, "the base model's config", AutoConfig.from_pretrained, options)
+    found: PretrainedConfig = _loaded(
+        base, "the base model's config", AutoConfig.from_pretrained, options
+    )
+    return found
 
 
 def base_tokenizer(base: str, options: LoadOptions) -> PreTrainedTokenizerBase:
     """Tokenizer of a base model."""
     from transformers import AutoTokenizer
 
-    return _loaded(base, "the base model's tokenizer", AutoTokenizer.from_pretrained, options)
+    found: PreTrainedTokenizerBase = _loaded(
+        base, "the base model's tokenizer", AutoTokenizer.from_pretrained, options
+    )
+    return found
 
 
 def _loaded(

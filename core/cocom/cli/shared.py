@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Model = Annotated[
-    str, typer.Option("--model", help="The shipped model's name, or a folder with a COCOM model.")
+    str, typer.Option("--model", help="The shipped model, a folder or a hub repository.")
 ]
 Rate = Annotated[
     int | None,
@@ -79,11 +79,13 @@ def bases(values: list[str] | None) -> str | dict[str, str] | None:
     return {name: path for name, _, path in pairs}
 
 
-def load_model(name: str, device: str | None, dtype: str | None) -> Cocom:
+def load_model(
+    name: str, device: str | None, dtype: str | None, base: list[str] | None = None
+) -> Cocom:
     """Load a model by the common options."""
     from cocom.engine import Cocom
 
-    return Cocom.from_pretrained(name, device=device, dtype=dtype)
+    return Cocom.from_pretrained(name, base=bases(base), device=device, dtype=dtype)
 
 
 def show_progress(as_json: bool) -> bool:
