@@ -93,6 +93,7 @@ class Cocom:
         base: str | PathLike[str] | Mapping[str, str | PathLike[str]] | None = None,
         layout: str | None = None,
         window: int | None = None,
+        subfolder: str = "",
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | PathLike[str] | None = None,
@@ -115,6 +116,7 @@ class Cocom:
             layout: How a published checkpoint's compressor lays out its input; None takes the way it was
                 trained with.
             window: Passage tokens compressed at a time, where a published checkpoint does not say.
+            subfolder: Where in the folder or repository the checkpoint is.
             revision: Branch, tag or commit on the hub.
             token: Access token for the hub.
             cache_dir: Folder of the hub's download cache.
@@ -137,7 +139,7 @@ class Cocom:
             base=base,
             layout=layout,
             window=window,
-            hub=HubOptions(revision, token, cache_dir, local_files_only),
+            hub=HubOptions(revision, token, cache_dir, local_files_only, subfolder),
             device=device,
             dtype=dtype,
             device_map=device_map,

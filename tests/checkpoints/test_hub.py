@@ -80,6 +80,31 @@ def test_only_what_a_reader_needs_is_downloaded(
     ]
 
 
+def test_a_subfolder_of_a_repository_and_of_a_folder(
+    pisco: Path, base: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pisco, tmp_path / "repository" / "compression-16")
+    cached(tmp_path / "cache", "apple/clara", tmp_path / "repository")
+    expected = Cocom.from_pretrained(pisco, base=base, device="cpu").fingerprint
+    for name in ("apple/clara", tmp_path / "repository"):
+        found = Cocom.from_pretrained(
+            name,
+            base=base,
+            subfolder="compression-16",
+            cache_dir=tmp_path / "cache",
+            local_files_only=True,
+            device="cpu",
+        )
+        assert found.fingerprint == expected
+        with pytest.raises(CheckpointError, match="'compression-4': check subfolder"):
+            Cocom.from_pretrained(
+                name,
+                subfolder="compression-4",
+                cache_dir=tmp_path / "cache",
+                local_files_only=True,
+            )
+
+
 def test_token_and_revision_reach_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
 

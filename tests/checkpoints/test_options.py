@@ -89,6 +89,21 @@ def test_copies_of_the_embedding_among_the_adapters_are_ignored(
     assert loaded[0].fingerprint == loaded[1].fingerprint
 
 
+def test_the_retrievers_adapter_of_clara_is_left_aside(
+    pisco: Path, base: Path, tmp_path: Path
+) -> None:
+    folder = config_with(pisco, tmp_path / "clara", model_type="CLaRa")
+    adapters = torch.load(folder / "adapters.pth", weights_only=True)
+    torch.save(
+        {**adapters, "query_reasoner_adapter": adapters["decoder_adapter"]}, folder / "adapters.pth"
+    )
+    model = Cocom.from_pretrained(folder, base=base, device="cpu")
+    assert model.config.prompt.enable_thinking is False
+    (folder / "config.json").write_text((pisco / "config.json").read_text())
+    with pytest.raises(CheckpointError, match="does not tell of: query_reasoner_adapter"):
+        Cocom.from_pretrained(folder, base=base, device="cpu")
+
+
 def test_one_adapter_for_both_roles(pisco: Path, base: Path, tmp_path: Path) -> None:
     folder = config_with(pisco, tmp_path / "one", training_form="both")
     adapters = torch.load(folder / "adapters.pth", weights_only=True)

@@ -34,6 +34,10 @@ def recognise(source: Source, config: dict[str, Any]) -> bool:
     return "decoder_model_name" in config and source.has(_LAYERS) and not _compressor(config)
 
 
+def _is_clara(config: dict[str, Any]) -> bool:
+    return str(config.get("model_type", "")).lower().startswith("clara")
+
+
 def _compressor(config: dict[str, Any]) -> bool:
     return config.get("compr_model_name") is not None
 
@@ -55,7 +59,6 @@ def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
         raise CheckpointError("config.json: lora is false, but this format holds adapters only.")
     rank = setting(config, "lora_r", int, 16)
     separate = setting(config, "training_form", str, "both") == "both_separately"
-    clara = str(config.get("model_type", "")).lower().startswith("clara")
     return CocomConfig(
         rates=(rate,),
         window=options.window or (128 if layout == "hub128" else trained),
@@ -69,7 +72,7 @@ def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
             system=SYSTEM,
             user="Background:\n{passages}\n\nQuestion:{question}",
             chat=True,
-            enable_thinking=False if clara else None,
+            enable_thinking=False if _is_clara(config) else None,
             passage="{passage}<SEP>" if setting(config, "sep", bool, False) else "{passage}",
             answer_prefix="",
         ),
@@ -119,6 +122,9 @@ def read_decoder(
             cocom.backbone.model, own, tensors, lambda layer, half: f"{layer}.lora_{half}.weight"
         )
         tensors.finish()
+    # CLaRa's second stage also trains an adapter that turns questions into queries for its retriever.
+    if _is_clara(config):
+        adapters.pop("query_reasoner_adapter", None)
     if adapters:
         raise CheckpointError(
             f"'{source.name}': {_ADAPTERS} holds adapters that config.json does not tell of: "

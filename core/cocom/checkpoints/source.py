@@ -25,12 +25,14 @@ class HubOptions:
         token: Access token; None takes the one of the environment or of `hf auth login`.
         cache_dir: Folder of the download cache; None takes the usual one.
         local_files_only: Never use the network.
+        subfolder: Where in the repository (or folder) the checkpoint is.
     """
 
     revision: str | None = None
     token: str | bool | None = None
     cache_dir: str | os.PathLike[str] | None = None
     local_files_only: bool = False
+    subfolder: str = ""
 
     def for_base(self) -> dict[str, Any]:
         """Arguments of `from_pretrained` for a base model."""
@@ -54,12 +56,17 @@ class Source:
         """A folder if there is one of that name, else a hub repository.
 
         Raises:
-            CheckpointError: It is a file.
+            CheckpointError: It is a file, or has no such subfolder.
         """
         path = Path(name_or_path)
         name = str(name_or_path)
         if path.is_dir():
-            return cls(name, path, options)
+            inner = path / options.subfolder
+            if not inner.is_dir():
+                raise CheckpointError(
+                    f"'{name}' has no folder {options.subfolder!r}: check subfolder."
+                )
+            return cls(name, inner, options)
         if path.exists():
             raise CheckpointError(f"'{name}' is a file, not a folder with a checkpoint.")
         return cls(name, None, options)
@@ -71,7 +78,13 @@ class Source:
             return frozenset(
                 p.relative_to(self.folder).as_posix() for p in self.folder.rglob("*") if p.is_file()
             )
-        return frozenset(self._listed())
+        prefix = f"{self.options.subfolder.strip('/')}/" if self.options.subfolder else ""
+        found = [n.removeprefix(prefix) for n in self._listed() if n.startswith(prefix)]
+        if not found:
+            raise CheckpointError(
+                f"'{self.name}' has no files in {self.options.subfolder!r}: check subfolder."
+            )
+        return frozenset(found)
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a file."""
@@ -91,7 +104,7 @@ class Source:
             return self.folder / name
         from huggingface_hub import hf_hub_download
 
-        return Path(self._ask(hf_hub_download, filename=name))
+        return Path(self._ask(hf_hub_download, filename=self._inside(name)))
 
     def whole(self) -> Path:
         """Folder with every file of the checkpoint, downloaded if it must be."""
@@ -99,7 +112,12 @@ class Source:
             return self.folder
         from huggingface_hub import snapshot_download
 
-        return Path(self._ask(snapshot_download))
+        wanted = [f"{self.options.subfolder.strip('/')}/*"] if self.options.subfolder else None
+        return Path(self._ask(snapshot_download, allow_patterns=wanted)) / self.options.subfolder
+
+    def _inside(self, name: str) -> str:
+        folder = self.options.subfolder.strip("/")
+        return f"{folder}/{name}" if folder else name
 
     def need_folder(self, name: str) -> Path:
         """Path of a folder inside the checkpoint, with all its files.
@@ -149,7 +167,7 @@ class Source:
     def _about(self, name: str) -> Any:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-        url = hf_hub_url(self.name, name, revision=self.options.revision)
+        url = hf_hub_url(self.name, self._inside(name), revision=self.options.revision)
         try:
             return get_hf_file_metadata(url, token=self.options.token)
         except Exception as error:
