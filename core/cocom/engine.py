@@ -221,6 +221,11 @@ class Cocom:
             self._fingerprint = fingerprint_of(self)
         return self._fingerprint
 
+    @property
+    def reads_query(self) -> bool:
+        """Whether `compress` takes a query, because the compressor reads it (OSCAR)."""
+        return self.config.encoder is not None and bool(self.config.encoder.query)
+
     def modules(self) -> dict[str, nn.Module]:
         """The parts that hold weights, by name."""
         parts: dict[str, nn.Module] = {"backbone": self.backbone}

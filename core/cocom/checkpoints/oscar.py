@@ -157,10 +157,12 @@ def _trim(encoder: Any, config: dict[str, Any]) -> None:
 def _with_adapter(source: Source, config: dict[str, Any], encoder: Any) -> None:
     """The base's weights with a LoRA adapter, merged, and the checkpoint's embedding."""
     name = "compressor/first_layer.pth"
-    first = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
+    first = Tensors(f"'{source.name}/{name}'", read_pth(source, name))
     embedding = encoder.get_input_embeddings().weight
+    # One tensor, the resized embedding, whatever the model calls it.
+    key = next(iter(first.names()), "embed_tokens.weight")
     with torch.no_grad():
-        embedding.copy_(first.take("embed_tokens.weight", tuple(embedding.shape)))
+        embedding.copy_(first.take(key, tuple(embedding.shape)))
     first.finish()
     name = "compressor/compressor_adapters.pth"
     adapter = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))

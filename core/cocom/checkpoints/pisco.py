@@ -73,7 +73,8 @@ def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
             user="Background:\n{passages}\n\nQuestion:{question}",
             chat=True,
             enable_thinking=False if _is_clara(config) else None,
-            passage="{passage}<SEP>" if setting(config, "sep", bool, False) else "{passage}",
+            # Written whatever `sep` says, as in the published code.
+            passage="{passage}<SEP>",
             answer_prefix="",
         ),
         extra_tokens=("<KBTC>",) if setting(config, "kbtc_training", bool, False) else (),
