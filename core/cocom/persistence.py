@@ -46,6 +46,11 @@ _MANIFEST = "cocom.json"
 def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
     """Write `model` into `folder` (see `Cocom.save_pretrained`)."""
     target = Path(folder)
+    if getattr(model.backbone.model.config, "quantization_config", None) is not None:
+        raise CheckpointError(
+            "quantized weights cannot be saved: load the model without quantization, save it, and "
+            "quantize when loading."
+        )
     if target.resolve() == Path.cwd():
         raise CheckpointError(
             f"'{folder}' is the working directory, which cannot be replaced: name a folder inside it."

@@ -60,6 +60,32 @@ def test_layouts_differ_where_they_should(cocom_v1: Path, base: Path) -> None:
     assert fixed.fingerprint != append.fingerprint
 
 
+@pytest.mark.filterwarnings("ignore")  # torchao's own
+def test_eight_bit_through_torchao(pisco: Path, base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed")
+    options: dict[str, Any] = {"base": base, "device": "cpu", "dtype": "bfloat16"}
+    whole = Cocom.from_pretrained(pisco, **options)
+    model = Cocom.from_pretrained(pisco, quantization="8bit", **options)
+    assert model.fingerprint != whole.fingerprint
+    a, b = (m.compress(["Ada was born in Rome."])[0].embeddings.float() for m in (whole, model))
+    assert 0 < (a - b).abs().max() < a.std()
+    assert model.answer("Who?", model.compress(["Ada."]), max_new_tokens=2).token_ids
+    with pytest.raises(CheckpointError, match="quantized weights cannot be saved"):
+        model.save_pretrained(tmp_path / "model")
+
+
+def test_quantization_without_a_library(
+    pisco: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    from cocom.errors import MissingExtraError
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="'8bit' needs the package 'bitsandbytes'"):
+        Cocom.from_pretrained(pisco, base=base, device="cpu", quantization="8bit")
+
+
 def test_several_lengths_and_extra_tokens(pisco: Path, base: Path, tmp_path: Path) -> None:
     folder = config_with(pisco, tmp_path / "a", doc_max_length=140)
     model = Cocom.from_pretrained(folder, base=base, device="cpu")
