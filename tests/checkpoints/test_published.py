@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from cocom import Cocom
-from cocom.checkpoints.published import layouts_of, pretraining, reproduce
+from cocom.checkpoints.published import layouts_of, reproduce
+from cocom.checkpoints.published_pretraining import pretraining
 from cocom.errors import InputError
 
 CASES = [

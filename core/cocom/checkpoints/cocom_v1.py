@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cocom.checkpoints.assign import assign_adapter, assign_control_rows, assign_module
 from cocom.checkpoints.parts import (
     LoadOptions,
-    assign_adapter,
-    assign_control_rows,
-    assign_module,
     base_config,
     base_tokenizer,
     built_model,

@@ -9,14 +9,8 @@ import torch
 from torch import nn
 
 from cocom.checkpoints import pisco
-from cocom.checkpoints.parts import (
-    LoadOptions,
-    assign_module,
-    base_model,
-    base_tokenizer,
-    merge_adapter,
-    setting,
-)
+from cocom.checkpoints.assign import assign_module, merge_adapter
+from cocom.checkpoints.parts import LoadOptions, base_model, base_tokenizer, setting
 from cocom.checkpoints.source import Source
 from cocom.checkpoints.tensors import Tensors, read_pth
 from cocom.config import CocomConfig, EncoderConfig

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cocom.checkpoints.parts import (
-    LoadOptions,
-    assign_adapter,
-    assign_control_rows,
-    base_tokenizer,
-    grown_model,
-    setting,
-)
+from cocom.checkpoints.assign import assign_adapter, assign_control_rows
+from cocom.checkpoints.parts import LoadOptions, base_tokenizer, grown_model, setting
 from cocom.checkpoints.source import Source
 from cocom.checkpoints.tensors import Tensors, read_pth
 from cocom.config import CocomConfig, LoraSettings, PromptTemplate

@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
+from cocom.checkpoints.assign import assign_adapter, assign_control_rows, assign_module
 from cocom.checkpoints.parts import (
     LoadOptions,
-    assign_adapter,
-    assign_control_rows,
-    assign_module,
     complete_model,
     grown_model,
     setting,
