@@ -137,18 +137,9 @@ def everything(name: str, steps: int) -> Stage:
     )
 
 
-def longer(
-    name: str, steps: int, words: str, schedule: str = "constant_with_warmup", worn: float = 0.0
-) -> Stage:
+def longer(name: str, steps: int, words: str) -> Stage:
     """The same with words of any spelling, mostly at full size, and more questions on each group."""
-    size = {
-        "passages": 5,
-        "sentences": 3,
-        "documents": 0.15,
-        "questions": 10,
-        "words": words,
-        "worn": worn,
-    }
+    size = {"passages": 5, "sentences": 3, "documents": 0.15, "questions": 10, "words": words}
     hard = {**size, "fewest": 3, "shortest": 2}
     easy = {**size, "fewest": 2, "shortest": 1}
     lookups = {"passages": 5, "sentences": 3}
@@ -175,7 +166,49 @@ def longer(
         ),
         learning_rate=2e-3,
         optimizer="muon",
-        schedule=schedule,
+        block=1,
+        passages=5,
+        sentences=3,
+    )
+
+
+def settle(name: str, steps: int) -> Stage:
+    """Passages of one document too, worn texts, more real questions; the rate falls to nothing."""
+    size = {"questions": 10, "words": "invented", "worn": 0.5}
+    apart = {**size, "passages": 5, "sentences": 3, "documents": 0.1}
+    hard = {**apart, "fewest": 3, "shortest": 2}
+    documents = {
+        **size,
+        "passages": 5,
+        "fewest": 3,
+        "sentences": 5,
+        "shortest": 3,
+        "documents": 1.0,
+    }
+    lookups = {"passages": 5, "sentences": 3}
+    return Stage(
+        name,
+        steps,
+        24,
+        (
+            (0.34, "facts", hard),
+            (0.08, "facts", {**apart, "fewest": 2, "shortest": 1}),
+            (0.08, "facts", {**hard, "form": "text"}),
+            (0.02, "facts", {**hard, "form": "mixed"}),
+            (0.16, "facts", documents),
+            (0.03, "facts", {**documents, "form": "text"}),
+            (0.03, "lookups", lookups),
+            (0.01, "lookups", {**lookups, "form": "text"}),
+            (0.05, "recall", {"passages": 5, "sentences": 2, "words": "invented"}),
+            (0.04, "strings", {"tokens": 24}),
+            (0.05, "fact_text", {"words": "invented"}),
+            (0.01, "real_text", {}),
+            (0.07, "real_questions", {"source": "qamr", "passages": 5}),
+            (0.03, "real_questions", {"source": "qamr", "passages": 5, "form": "text"}),
+        ),
+        learning_rate=2e-3,
+        optimizer="muon",
+        schedule="linear",
         block=1,
         passages=5,
         sentences=3,
@@ -192,5 +225,5 @@ STAGES = (
     everything("07-everything", 1500),
     longer("08-spelled", 1000, "spelled"),
     longer("09-invented", 750, "invented"),
-    longer("10-settle", 1900, "invented", "linear", worn=0.5),
+    settle("10-settle", 1800),
 )
