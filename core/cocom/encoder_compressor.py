@@ -99,7 +99,7 @@ class EncoderCompressor(ExclusiveModule):
         around = len(self._before) + len(self._after)
         needed = max(config.window, shape.query_window) + around
         if shape.memory_tokens:
-            needed += config.most_embeddings
+            needed += max(config.most_embeddings, self._count(needed, min(config.rates)))
         elif shape.counts == "row":
             rate = max(config.rates)
             needed = max(needed, self._count(config.window + around, rate) * rate)

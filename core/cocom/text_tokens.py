@@ -212,11 +212,19 @@ class TextTokens:
         return list(ids[:cut]), cut_windows(text, ids[cut:], own, size - cut)
 
     def around(self, *, pair: bool = False) -> tuple[list[int], list[int], list[int]]:
-        """Special tokens that the tokenizer puts before, between (of a pair) and after texts."""
+        """Special tokens that the tokenizer puts before, between (of a pair) and after texts.
+
+        Raises:
+            ModelError: They cannot be told from the text.
+        """
         text = self.tokenizer("a", add_special_tokens=False).input_ids
         texts = ("a", "a") if pair else ("a",)
         row = list(self.tokenizer(*texts).input_ids)
         places = [i for i in range(len(row)) if row[i : i + len(text)] == list(text)]
+        if len(places) < len(texts):
+            raise ModelError(
+                f"the tokenizer writes {row} for {texts}: its special tokens cannot be told from the text."
+            )
         first, last = places[0], places[-1]
         between = row[first + len(text) : last] if pair else []
         return row[:first], between, row[last + len(text) :]

@@ -206,6 +206,12 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
         pth(LAYERS, crop_embedding),
         r"has shape \(271, .* needs \(272",
     ),
+    (
+        "adapter of a number",
+        "pisco",
+        pth("adapters.pth", lambda v: v["decoder_adapter"].update({"rank": 4})),
+        "'rank' is a int, not a tensor",
+    ),
     ("other length", "pisco", config(doc_max_length=64), r"embed_tokens.weight' has shape \(272, "),
     ("no length", "pisco", config(doc_max_length="gone"), "doc_max_length is missing"),
     (

@@ -116,7 +116,8 @@ def _loaded(
     base: str, what: str, load: Callable[..., Any], options: LoadOptions, **more: Any
 ) -> Any:
     try:
-        return load(base, **options.hub.for_base(), **more)
+        # Without it, transformers asks on the terminal whether to run a base model's own code.
+        return load(base, trust_remote_code=False, **options.hub.for_base(), **more)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -20,7 +20,16 @@ class Tensors:
     """A pool of named tensors from which a reader takes each exactly once."""
 
     def __init__(self, where: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Hold `tensors`, which come from `where`."""
+        """Hold `tensors`, which come from `where`.
+
+        Raises:
+            CheckpointError: One of them is no tensor.
+        """
+        for name, value in tensors.items():
+            if not isinstance(value, torch.Tensor):
+                raise CheckpointError(
+                    f"{where}: '{name}' is a {type(value).__name__}, not a tensor."
+                )
         self.where = where
         self._left = dict(tensors)
 
