@@ -119,7 +119,7 @@ class LoraSettings:
             raise ConfigError(
                 f"lora.r and lora.alpha must be at least 1, got {self.r!r}, {self.alpha!r}."
             )
-        if isinstance(self.dropout, str) or not 0 <= self.dropout < 1:
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"lora.dropout must be in [0, 1), got {self.dropout!r}.")
 
 
@@ -144,7 +144,9 @@ class EncoderConfig:
         padding: Published rows are filled up to their longest; "left" moves positions on, "right" puts
             masked padding between text and memory tokens.
         final_norm: Whether the model's last normalisation is kept.
-        rotary_bfloat16: Round the frequencies of rotary positions to bfloat16, as some were trained.
+        rotary_bfloat16: In bfloat16, round the frequencies of rotary positions too, as some were trained.
+        distinct_memory: Each place has a memory token of its own, whatever the reader's have.
+        lora_r: Rank of the encoder's own LoRA adapter (alpha is twice that); 0 for none.
     """
 
     head: EncoderHead = "concat"
@@ -155,6 +157,8 @@ class EncoderConfig:
     padding: EncoderPadding = "none"
     final_norm: bool = True
     rotary_bfloat16: bool = False
+    distinct_memory: bool = False
+    lora_r: int = 0
 
     def __post_init__(self) -> None:
         _check_choice("encoder.head", self.head, EncoderHead)
@@ -235,7 +239,12 @@ class CocomConfig:
             raise ConfigError(f"rates holds a rate twice: {self.rates!r}.")
         if not _is_count(self.window):
             raise ConfigError(f"window must be at least 1 token, got {self.window!r}.")
-        if max(self.rates) > self.window:
+        if not isinstance(self.extra_tokens, tuple) or not all(
+            isinstance(token, str) for token in self.extra_tokens
+        ):
+            raise ConfigError(f"extra_tokens must be names of tokens, got {self.extra_tokens!r}.")
+        counts_row = isinstance(self.encoder, EncoderConfig) and self.encoder.counts == "row"
+        if max(self.rates) > self.window and not counts_row and not _is_count(self.embedding_count):
             raise ConfigError(
                 f"rate {max(self.rates)} exceeds window {self.window}: a window could not fill one "
                 "embedding; raise window or drop the rate."
@@ -306,6 +315,20 @@ class CocomConfig:
         if self.memory_tokens == "per_rate":
             return tuple(f"<MEM@{rate}>" for rate in self.rates)
         return tuple(f"<MEM{i}>" for i in range(self.most_embeddings))
+
+    def encoder_memory_names(self) -> tuple[str, ...]:
+        """Names of the light compressor's own memory tokens, in the order of their rows."""
+        if self.encoder is None or not self.encoder.memory_tokens:
+            return ()
+        if self.encoder.distinct_memory:
+            return tuple(f"<MEM{i}>" for i in range(self.most_embeddings))
+        return self.memory_token_names()
+
+    def encoder_memory_run(self, rate: int, count: int) -> tuple[str, ...]:
+        """Names of the `count` memory tokens that follow a window in the light compressor."""
+        if self.encoder is not None and self.encoder.distinct_memory:
+            return self.encoder_memory_names()[:count]
+        return self.memory_token_run(rate, count)
 
     def memory_token_run(self, rate: int, count: int) -> tuple[str, ...]:
         """Names of the `count` memory tokens that follow a window compressed at `rate`."""

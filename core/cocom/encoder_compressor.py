@@ -49,7 +49,7 @@ class EncoderCompressor(ExclusiveModule):
         self.encoder = encoder
         self._config = config
         self._shape = config.encoder
-        names = config.memory_token_names() if self._shape.memory_tokens else ()
+        names = config.encoder_memory_names()
         self.text = TextTokens(tokenizer, names)
         self._before, self._after = self._special_ids()
         self._between = self.text.around(pair=True)[1] if self._shape.query == "pair" else []
@@ -57,6 +57,8 @@ class EncoderCompressor(ExclusiveModule):
         self.pad_id = int(pad or 0)  # masked, so any will do
         if not self._shape.final_norm:
             _drop_final_norm(encoder)
+        if self._shape.lora_r:
+            _add_adapter(encoder, self._shape.lora_r)
         width = int(encoder.config.hidden_size)
         self._check_positions()
         self.head: nn.Module = nn.Identity()
@@ -76,7 +78,7 @@ class EncoderCompressor(ExclusiveModule):
                 f"encoder.head is 'memory', but the encoder's states are {width} wide and the reader's "
                 f"embeddings {hidden_size}: choose 'memory_mlp'."
             )
-        if self._shape.rotary_bfloat16:
+        if self._shape.rotary_bfloat16 and encoder.dtype == torch.bfloat16:
             _round_frequencies(encoder)
         # Beside the encoder, and in its type; its own buffers stay as precise as they are.
         for name, part in self.named_children():
@@ -150,16 +152,18 @@ class EncoderCompressor(ExclusiveModule):
         longest = shape.query_window + len(self._between) if before else self._config.window
         room = max(0, longest + len(self._before) + len(self._after) - len(row))
         padding = room if shape.padding == "right" else 0
-        names = self._config.memory_token_run(rate, window.embeddings)
-        memory = [self.text.control_ids[name] for name in names]
         return WindowRow(
-            [*row, *[self.pad_id] * padding, *memory],
+            [*row, *[self.pad_id] * padding, *self.memory_ids(window.embeddings, rate)],
             window,
             start,
             rate,
             padding=padding,
             shift=room if shape.padding == "left" else 0,
         )
+
+    def memory_ids(self, count: int, rate: int) -> list[int]:
+        """Ids of the memory tokens behind a window of `count` embeddings."""
+        return [self.text.control_ids[n] for n in self._config.encoder_memory_run(rate, count)]
 
     def _count(self, tokens: int, rate: int) -> int:
         if self._shape.counts == "row" and self._shape.memory_tokens:
@@ -231,6 +235,13 @@ class EncoderCompressor(ExclusiveModule):
             grouped: torch.Tensor = self.head(states.reshape(count, -1))
             return grouped
         return self.head(states).view(count, rate, -1).mean(1)  # type: ignore[no-any-return]
+
+
+def _add_adapter(encoder: nn.Module, rank: int) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    shape = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.1, target_modules="all-linear")
+    inject_adapter_in_model(shape, encoder, adapter_name="compress")
 
 
 def _round_frequencies(encoder: nn.Module) -> None:

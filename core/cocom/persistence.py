@@ -106,7 +106,7 @@ def _write(model: Cocom, folder: Path) -> None:
                 folder / "encoder", state_dict=_with_norm(model.encoder.encoder, config.encoder)
             )
             model.encoder.text.tokenizer.save_pretrained(str(folder / "encoder"))
-        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        own = {k: v for k, v in model.encoder.state_dict().items() if _is_added(k)}
         save_file(_copied(own), folder / "encoder.safetensors")
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -196,8 +196,10 @@ def start(
             parts += [None, None]
             continue
         try:
-            parts.append(factory.from_pretrained(name, dtype=kind or "auto"))
-            parts.append(AutoTokenizer.from_pretrained(name))
+            parts.append(
+                factory.from_pretrained(name, dtype=kind or "auto", trust_remote_code=False)
+            )
+            parts.append(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"'{name}' cannot be loaded: {error}") from error
     model, tokenizer, encoder_model, encoder_tokenizer = parts
@@ -231,7 +233,7 @@ def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool
             "it was trained with."
         )
     if model.encoder is not None:
-        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        own = {k: v for k, v in model.encoder.state_dict().items() if _is_added(k)}
         _assign(own, _tensors(source / "encoder.safetensors"))
     if backbone:
         parts: list[tuple[Any, str]] = [(model.backbone.model, "backbone")]
@@ -310,6 +312,7 @@ def _hugging_face(
                 folder,
                 dtype=dtype or "auto",
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 **options,
             )
@@ -350,10 +353,15 @@ def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:
 
 def _with_norm(encoder: Any, shape: EncoderConfig | None) -> dict[str, torch.Tensor]:
     """Weights of an encoder; one without its last normalisation gets a neutral one, for its class."""
-    state: dict[str, torch.Tensor] = encoder.state_dict()
+    state = _without_adapters(encoder.state_dict())
     if shape is not None and not shape.final_norm:
         state["norm.weight"] = torch.ones(encoder.config.hidden_size, dtype=encoder.dtype)
     return state
+
+
+def _is_added(name: str) -> bool:
+    """Whether a weight of the light compressor is not its encoder's own."""
+    return not name.startswith("encoder.") or _is_adapter(name)
 
 
 def _is_adapter(name: str) -> bool:

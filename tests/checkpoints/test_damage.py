@@ -135,7 +135,7 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
         write("config.json", '{"model_type": "bert"}'),
         "none of the form",
     ),
-    ("no rate", "cocom_v1", config(compr_rate="gone"), "none of the formats this reads"),
+    ("no rate", "cocom_v1", config(compr_rate="gone"), "compr_rate is missing, but must be"),
     (
         "rate is a text",
         "cocom_v1",
@@ -146,9 +146,9 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
     ("rate too high", "cocom_v1", config(compr_rate=999), "rate 999 exceeds window 128"),
     ("other rank", "cocom_v1", config(lora_r=8), r"lora_A.*has shape \(4, .*needs \(8, "),
     ("no lora told of", "cocom_v1", config(lora=False), "lacks the tensor 'decoder.model."),
-    ("no index", "cocom_v1", remove(INDEX), "none of the formats this reads"),
+    ("no index", "cocom_v1", remove(INDEX), "has neither model.safetensors nor model"),
     ("index cut", "cocom_v1", cut(INDEX), "index.json is not valid JSON"),
-    ("index empty", "cocom_v1", write(INDEX, "{}"), "has no weight_map"),
+    ("index empty", "cocom_v1", write(INDEX, "{}"), "names no files in its weight_map"),
     ("no shard", "cocom_v1", remove(SHARD), f"lacks {SHARD}: the folder is incomplete"),
     ("shard cut", "cocom_v1", cut(SHARD), f"{SHARD} cannot be read .* the file is damaged"),
     ("shard header cut", "cocom_v1", cut(SHARD, 0.001), f"{SHARD} cannot be read"),
@@ -168,8 +168,13 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
         "lacks adapters.pth: the folder is incomplete",
     ),
     ("adapters cut", "pisco", cut("adapters.pth"), "adapters.pth cannot be read .* is damaged"),
-    ("pickled code", "pisco", bomb, "adapters.pth holds more than tensors and was not read"),
-    ("zipped pickled code", "pisco", zipped_bomb, "holds more than tensors and was not read"),
+    ("pickled code", "pisco", bomb, "adapters.pth cannot be read as tensors: the file is damaged"),
+    (
+        "zipped pickled code",
+        "pisco",
+        zipped_bomb,
+        r"holds more than tensors \(io.open\) and was not read",
+    ),
     (
         "not a dictionary",
         "pisco",
@@ -213,13 +218,35 @@ DAMAGE: list[tuple[str, str, Change, str]] = [
         "'rank' is a int, not a tensor",
     ),
     ("other length", "pisco", config(doc_max_length=64), r"embed_tokens.weight' has shape \(272, "),
-    ("no length", "pisco", config(doc_max_length="gone"), "doc_max_length is missing"),
+    ("no length", "pisco", config(doc_max_length=None), "doc_max_length is missing"),
     (
         "no base named",
         "pisco",
         config(decoder_model_name=None),
         "base model as None: say where it is with base=",
     ),
+    ("index of lists", "cocom_v1", write(INDEX, '{"weight_map": {"a": ["x"]}}'), "names no files"),
+    (
+        "short pickle",
+        "pisco",
+        lambda f: (f / "adapters.pth").write_bytes(b"\x80\x02X\x01"),
+        "is damaged",
+    ),
+    ("dot", "pisco", lambda f: (f / "adapters.pth").write_bytes(b"."), "the file is damaged"),
+    (
+        "LFS pointer",
+        "pisco",
+        write("adapters.pth", "version https://git-lfs.github.com/spec/v1"),
+        "is damaged",
+    ),
+    ("no layers", "pisco", remove(LAYERS), f"lacks {LAYERS}: the folder is incomplete"),
+    (
+        "base is a list",
+        "pisco",
+        config(decoder_model_name=["x"]),
+        r"base model as \['x'\]: say where",
+    ),
+    ("not lora", "pisco", config(lora=False), "lora is false, but this format holds adapters only"),
 ]
 
 
@@ -285,3 +312,40 @@ def test_options_that_do_not_fit(
 def test_our_own_folders_take_no_base(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"base is 'x', but .* was saved by cocom"):
         Cocom.from_pretrained("cocom-tiny", base="x")
+
+
+def test_a_base_that_lacks_a_tensor(pisco: Path, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    path = tmp_path / "base" / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"lacks 1 tensors, among them 'model.layers.1.mlp"):
+        Cocom.from_pretrained(pisco, base=tmp_path / "base", device="cpu")
+
+
+@pytest.mark.filterwarnings("ignore")  # transformers' own, on the way to the error
+def test_a_base_that_is_cut(pisco: Path, base: Path, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "tokenizer.json"):
+        shutil.copytree(base, tmp_path / name)
+        cut(name)(tmp_path / name)
+        with pytest.raises(CheckpointError, match=r"base model.* cannot be loaded"):
+            Cocom.from_pretrained(pisco, base=tmp_path / name, device="cpu")
+
+
+def test_code_of_a_base_is_never_run_nor_asked_for(
+    pisco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import builtins
+
+    def asked(*_: Any) -> str:
+        raise AssertionError("asked to run code")
+
+    monkeypatch.setattr(builtins, "input", asked)
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    auto = {"AutoConfig": "evil.E", "AutoModelForCausalLM": "evil.M"}
+    (evil / "config.json").write_text(json.dumps({"model_type": "evil", "auto_map": auto}))
+    (evil / "evil.py").write_text("open('exploded', 'w')")
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Cocom.from_pretrained(pisco, base=evil, device="cpu")

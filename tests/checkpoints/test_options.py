@@ -183,7 +183,7 @@ def light(cocom_v1: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_light_checkpoint_with_mean(light: Path, base: Path, bert: Path) -> None:
+def test_a_light_checkpoint_with_mean(light: Path, base: Path, bert: Path, tmp_path: Path) -> None:
     where = {"tiny/llama": base, "tiny/bert": bert}
     model = Cocom.from_pretrained(light, base=where, layout="hub", window=64, device="cpu")
     text = "Ada was born in Rome."
@@ -200,6 +200,8 @@ def test_a_light_checkpoint_with_mean(light: Path, base: Path, bert: Path) -> No
         states = encoder.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         by_hand = encoder.head(states)[0].view(6, 4, -1).mean(1)
     assert torch.allclose(by_hand, context.embeddings, atol=1e-5)
+    whole = config_with(light, tmp_path / "whole", compr_rate=128)
+    assert len(Cocom.from_pretrained(whole, base=where, device="cpu").compress([text])[0]) == 1
     fixed = Cocom.from_pretrained(light, base=where, window=66, device="cpu")
     assert len(fixed.compress([text])[0]) == 16  # 66 // 4
 
@@ -312,6 +314,28 @@ def test_a_compressor_of_another_kind_reads_pairs(
         assert torch.allclose(context.embeddings, by_hand, atol=1e-4), query
         run = reproduce(model, [question], [[text]], query=query is not None, max_new_tokens=2)
         assert torch.allclose(run.context_embeddings[0], by_hand, atol=1e-4)
+
+
+def test_the_compressors_memory_tokens_are_distinct_whatever_the_decoders_are(
+    oscar: Path, base: Path, bert: Path, tmp_path: Path
+) -> None:
+    folder = config_with(
+        oscar, tmp_path / "case", compr_model_name="tiny/bert", different_mem_tokens=False
+    )
+    layers = torch.load(folder / "decoder_first_last_layers.pth", weights_only=True)
+    fewer = {k: v[: len(tiny_tokenizer()) + 4].clone() for k, v in layers.items()}
+    torch.save(fewer, folder / "decoder_first_last_layers.pth")
+    encoder, _ = tiny_encoder(seed=2)
+    encoder.resize_token_embeddings(len(tiny_tokenizer()) + 8, mean_resizing=False)
+    torch.save(encoder.state_dict(), folder / "compressor" / "compressor.pth")
+    mlp(folder, 24)
+    where = {"tiny/llama": base, "tiny/bert": bert}
+    model = Cocom.from_pretrained(folder, base=where, device="cpu")
+    assert model.config.memory_token_names() == ("<MEM>",)
+    context = model.compress(["Ada."])[0]
+    assert len(context) == 8
+    run = reproduce(model, ["Who?"], [["Ada."]], max_new_tokens=2)
+    assert torch.allclose(run.context_embeddings[0], context.embeddings, atol=1e-4)
 
 
 def test_queries_where_none_is_read_and_too_long_ones(pisco: Path, base: Path) -> None:

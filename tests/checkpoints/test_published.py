@@ -189,29 +189,25 @@ def test_layouts_have_names(published_case: Find) -> None:
 
 
 def test_rounded_frequencies_of_a_trimmed_compressor(published_case: Find) -> None:
-    from dataclasses import replace
-
-    from cocom.encoder_compressor import EncoderCompressor
+    from cocom.encoder_compressor import _round_frequencies
 
     folder, expected = published_case("oscar_trimmed")
     bases = {name: folder / place for name, place in expected["bases"].items()}
-    options: dict[str, Any] = {"base": bases, "device": "cpu"}
-    model = Cocom.from_pretrained(folder / "checkpoint", dtype="bfloat16", **options)
-    assert model.config.encoder is not None
-    assert model.config.encoder.rotary_bfloat16
-    # In float32 nothing is rounded by default; rounded by hand it is what the published code gives.
-    model = Cocom.from_pretrained(folder / "checkpoint", dtype="float32", **options)
-    old = model.encoder
-    assert old is not None
-    assert model.config.encoder is not None
-    assert not model.config.encoder.rotary_bfloat16
-    rounded = replace(
-        model.config, encoder=replace(model.config.encoder, rotary_bfloat16=True, final_norm=True)
-    )
-    encoder = EncoderCompressor(
-        old.encoder, old.text.tokenizer, rounded, model.backbone.hidden_size
-    )
-    encoder.load_state_dict(old.state_dict())
+
+    def frequencies(dtype: str) -> torch.Tensor:
+        options: dict[str, Any] = {"base": bases, "device": "cpu", "dtype": dtype}
+        encoder = Cocom.from_pretrained(folder / "checkpoint", **options).encoder
+        assert encoder is not None
+        return dict(encoder.encoder.named_buffers())["rotary_emb.inv_freq"].clone()
+
+    exact, rounded = frequencies("float32"), frequencies("bfloat16")
+    assert not torch.equal(exact, rounded)
+    assert torch.equal(exact.bfloat16().float(), rounded.float())
+    # Rounded in float32 too, it is what the published code gives.
+    model = Cocom.from_pretrained(folder / "checkpoint", base=bases, device="cpu", dtype="float32")
+    encoder = model.encoder
+    assert encoder is not None
+    _round_frequencies(encoder.encoder)
     _, documents = _questions(folder, {"set": "s1", "k": 5})
     rows = [encoder.row(encoder.windows(d)[0].ids, 16) for d in documents[0][:2]]
     with torch.no_grad():
@@ -219,3 +215,25 @@ def test_rounded_frequencies_of_a_trimmed_compressor(published_case: Find) -> No
     golden = load_file(folder / "expected.safetensors")
     wanted = golden["s1.k5.inv_freq_bf16.context_embeddings"].flatten(0, 1)
     assert (found - wanted).abs().max() < CLOSE
+
+
+def test_a_converted_oscar_is_the_same_in_float32(published_case: Find, tmp_path: Path) -> None:
+    folder, expected = published_case("oscar_trimmed")
+    bases = {name: folder / place for name, place in expected["bases"].items()}
+    stored = Cocom.from_pretrained(folder / "checkpoint", base=bases, device="cpu", dtype="auto")
+    stored.save_pretrained(tmp_path / "ours")
+    ours = Cocom.from_pretrained(tmp_path / "ours", device="cpu", dtype="float32")
+    model = _load(folder, expected.get("ctx_max"))
+    assert ours.fingerprint == model.fingerprint
+    text = ["The lamp was lit at nine."]
+    assert torch.equal(ours.compress(text)[0].embeddings, model.compress(text)[0].embeddings)
+
+
+def test_info_counts_embeddings_as_the_model_does(published_case: Find) -> None:
+    from cocom.checkpoints.info import describe
+
+    for case, count in (("naver_pisco_2026", 9), ("oscar_trimmed", 8), ("cocom_light_rate4", 32)):
+        folder, _ = published_case(case)
+        found = describe(folder / "checkpoint").to_dict()
+        assert list(found["embeddings_per_window"].values()) == [count], case
+        assert "mistral_trimmed" not in found["base"]

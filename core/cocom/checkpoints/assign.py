@@ -11,7 +11,7 @@ from torch import nn
 from cocom.backbone import Backbone
 from cocom.checkpoints.tensors import Tensors
 
-__all__ = ["assign_adapter", "assign_control_rows", "assign_module", "merge_adapter"]
+__all__ = ["assign_adapter", "assign_control_rows", "assign_ends", "assign_module"]
 
 
 def assign_module(module: nn.Module, tensors: Tensors, name_of: Callable[[str], str]) -> None:
@@ -54,14 +54,20 @@ def assign_control_rows(backbone: Backbone, rows: torch.Tensor) -> None:
         backbone.control.weight[: added.shape[0]].copy_(added.to(backbone.control.weight) * scale)
 
 
-def merge_adapter(model: nn.Module, tensors: Tensors, *, rank: int) -> None:
-    """Add a LoRA adapter to the weights it belongs to: W + 2 B A, in float32."""
+def assign_ends(model: Any, embedding: torch.Tensor, head: torch.Tensor | None) -> None:
+    """Give a language model its input embedding and its head; tied ones part if they must.
+
+    Args:
+        model: Its two ends have the shapes of the tensors.
+        embedding: Shape (vocabulary, hidden).
+        head: The same shape; None leaves a tied head tied.
+    """
     with torch.no_grad():
-        for name, layer in model.named_modules():
-            if not isinstance(layer, nn.Linear):
-                continue
-            rows, columns = layer.weight.shape
-            a = tensors.take(f"{name}.lora_A.weight", (rank, columns))
-            b = tensors.take(f"{name}.lora_B.weight", (rows, rank))
-            merged = layer.weight.float() + 2 * b.float() @ a.float()
-            layer.weight.copy_(merged)
+        words, output = model.get_input_embeddings(), model.get_output_embeddings()
+        words.weight.copy_(embedding)
+        if head is None:
+            return
+        if output.weight is words.weight and not torch.equal(embedding, head):
+            output.weight = nn.Parameter(torch.empty_like(words.weight))
+            model.config.tie_word_embeddings = False
+        output.weight.copy_(head)

@@ -19,18 +19,12 @@ from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplat
 from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 
-__all__ = ["ADDED", "LAYOUTS", "LIGHT_LAYOUTS", "configure", "preview", "read", "recognise"]
+__all__ = ["ADDED", "LAYOUTS", "LIGHT_LAYOUTS", "configure", "preview", "read"]
 
 ADDED = ("<MEM>", "<AE>", "<ENC>", "<SEP>")
 LAYOUTS = ("fixed", "append")
 LIGHT_LAYOUTS = ("fixed", "hub")
 _CONTEXT = 128  # passage tokens of the published training; no config.json says it
-
-
-def recognise(source: Source, config: dict[str, Any]) -> bool:
-    """Whether this is such a checkpoint."""
-    weights = {"model.safetensors", "model.safetensors.index.json"} & source.names
-    return "decoder_model_name" in config and "compr_rate" in config and bool(weights)
 
 
 def configure(

@@ -54,9 +54,7 @@ class CheckpointInfo:
             "base": list(self.base),
             "rates": list(config.rates),
             "window": config.window,
-            "embeddings_per_window": {
-                str(rate): config.embeddings_for(config.window, rate) for rate in config.rates
-            },
+            "embeddings_per_window": {str(rate): _most(config, rate) for rate in config.rates},
             "embedding_count": config.embedding_count,
             "adapters": adapters[config.weights],
             "lora_r": config.lora.r if config.weights != "full" else None,
@@ -103,8 +101,7 @@ def describe(
             config = FORMATS[kind].preview(source, published, options)
         except ConfigError as error:
             raise CheckpointError(f"'{source.name}' cannot be used: {error}") from error
-        fields = ("decoder_model_name", "compr_model_name", "compressor_model_name")
-        named = tuple(dict.fromkeys(str(published[f]) for f in fields if published.get(f)))
+        named = _bases(published)
     return CheckpointInfo(
         name=str(name_or_path),
         format=kind,
@@ -114,6 +111,22 @@ def describe(
         fingerprint=fingerprint,
         weights_sha256=_hash(source, weights),
     )
+
+
+def _bases(published: dict[str, Any]) -> tuple[str, ...]:
+    trimmed = published.get("compr_model_name") == "mistral_trimmed"
+    compressor = "compr_base_model_name" if trimmed else "compr_model_name"
+    fields = ("decoder_model_name", compressor, "compressor_model_name")
+    return tuple(dict.fromkeys(str(published[f]) for f in fields if published.get(f)))
+
+
+def _most(config: CocomConfig, rate: int) -> int:
+    """Embeddings of a full window."""
+    tokens = config.window
+    if config.encoder is not None and config.encoder.counts == "row":
+        # Two special tokens around the passage, or one before it and one group more.
+        tokens += 2
+    return config.embeddings_for(tokens, rate)
 
 
 def _hash(source: Source, names: list[str]) -> str:

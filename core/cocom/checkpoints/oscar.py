@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cocom.checkpoints import pisco
-from cocom.checkpoints.assign import assign_module, merge_adapter
+from cocom.checkpoints.assign import assign_adapter, assign_module
 from cocom.checkpoints.parts import LoadOptions, base_model, base_tokenizer, setting
 from cocom.checkpoints.source import Source
 from cocom.checkpoints.tensors import Tensors, read_pth
@@ -18,20 +18,11 @@ from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 from cocom.text_tokens import TextTokens
 
-__all__ = ["LAYOUTS", "configure", "preview", "read", "recognise"]
+__all__ = ["LAYOUTS", "configure", "preview", "read"]
 
 LAYOUTS = ("trained", "hub128")
 _TRIMMED = "mistral_trimmed"
 _QUERY_TOKENS = 64  # the room for a query, on top of the passage's
-
-
-def recognise(source: Source, config: dict[str, Any]) -> bool:
-    """Whether this is such a checkpoint."""
-    return (
-        "decoder_model_name" in config
-        and source.has("decoder_first_last_layers.pth")
-        and config.get("compr_model_name") is not None
-    )
 
 
 def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> CocomConfig:
@@ -42,19 +33,19 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
     """
     settings = pisco.configure({**config, "compr_model_name": None}, options)
     trimmed = config["compr_model_name"] == _TRIMMED
-    text = TextTokens(tokenizer)
-    before, _, after = text.around()
-    special = len(before) + len(after)
-    longest = settings.window + _QUERY_TOKENS
+    text = None if tokenizer is None else TextTokens(tokenizer)
+    special = 1 if text is None else sum(map(len, text.around()))
+    longest = setting(config, "doc_max_length", int) + _QUERY_TOKENS
     if trimmed:
         # The query's frame is counted generously: 8 tokens, of which some are special.
         query, room = "\nQuery:\n{query}Document:\n", longest + 8 - special
     else:
-        pair = sum(map(len, text.around(pair=True)))
+        pair = 3 if text is None else sum(map(len, text.around(pair=True)))
         query, room = "pair", longest + 3 - pair
     # A trimmed model keeps the padding side of its tokenizer, any other gets left padding.
-    side: Any = tokenizer.padding_side if trimmed else "left"
+    side: Any = tokenizer.padding_side if trimmed and tokenizer is not None else "left"
     mlp = setting(config, "compr_use_mlp", bool, True)
+    adapted = setting(config, "lora_compressor", bool, False)
     return replace(
         settings,
         # Published rows hold the passage with its special tokens in two tokens more than its length.
@@ -67,19 +58,27 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
             query_window=room,
             padding=side,
             final_norm=not trimmed or setting(config, "compr_rms_norm", bool, False),
+            # The published code casts a trimmed compressor with its buffers.
+            rotary_bfloat16=trimmed,
+            distinct_memory=True,
+            lora_r=setting(config, "lora_r_compressor", int, settings.lora.r) if adapted else 0,
         ),
     )
 
 
 def preview(source: Source, config: dict[str, Any], options: LoadOptions) -> CocomConfig:
-    """Our settings, without reading weights; the compressor's tokenizer must be at hand."""
-    return configure(config, options, base_tokenizer(_base(config, options), options))
+    """Our settings, without reading weights; without the base's tokenizer, by one special token."""
+    try:
+        tokenizer = base_tokenizer(_base(config, options), options)
+    except CheckpointError:
+        tokenizer = None
+    return configure(config, options, tokenizer)
 
 
 def _base(config: dict[str, Any], options: LoadOptions) -> str:
     trimmed = setting(config, "compr_model_name", str) == _TRIMMED
     named = config.get("compr_base_model_name") if trimmed else config["compr_model_name"]
-    return options.base_of(named, decoder=trimmed and named == config.get("decoder_model_name"))
+    return options.base_of(named, decoder=named == config.get("decoder_model_name"))
 
 
 def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
@@ -89,18 +88,15 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     tokenizer = base_tokenizer(base, options)
     settings = configure(config, options, tokenizer)
     encoder: Any = base_model(base, options)
-    assert settings.encoder is not None
     if trimmed:
         _trim(encoder, config)
-        # The published code casts a trimmed compressor with its buffers.
-        rounded = encoder.dtype == torch.bfloat16
-        settings = replace(settings, encoder=replace(settings.encoder, rotary_bfloat16=rounded))
     vocabulary = TextTokens(tokenizer).vocabulary_size
     encoder.resize_token_embeddings(
-        vocabulary + len(settings.memory_token_names()), mean_resizing=False
+        vocabulary + len(settings.encoder_memory_names()), mean_resizing=False
     )
-    if setting(config, "lora_compressor", bool, False):
-        _with_adapter(source, config, encoder)
+    assert settings.encoder is not None
+    if settings.encoder.lora_r:
+        _first_layer(source, encoder)
     else:
         _whole(source, encoder, settings)
     cocom = pisco.read_decoder(
@@ -111,7 +107,17 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     rows = encoder.get_input_embeddings().weight.detach()
     with torch.no_grad():
         own.memory.weight.copy_(rows[vocabulary:])
-    if settings.encoder and settings.encoder.head == "memory_mlp":
+    if settings.encoder.lora_r:
+        name = "compressor/compressor_adapters.pth"
+        adapter = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
+        # Copies of what the other file holds.
+        adapter.drop("embed_tokens.weight")
+        adapter.drop("lm_head.weight")
+        assign_adapter(
+            own.encoder, "compress", adapter, lambda layer, half: f"{layer}.lora_{half}.weight"
+        )
+        adapter.finish()
+    if settings.encoder.head == "memory_mlp":
         name = "compressor/mlp.pth"
         tensors = Tensors(f"'{source.name}/{name}'", read_pth(source, name))
         assign_module(own.head, tensors, lambda part: part)
@@ -148,8 +154,8 @@ def _trim(encoder: Any, config: dict[str, Any]) -> None:
         encoder.config.layer_types = [kinds[i] for i in kept]
 
 
-def _with_adapter(source: Source, config: dict[str, Any], encoder: Any) -> None:
-    """The base's weights with a LoRA adapter, merged, and the checkpoint's embedding."""
+def _first_layer(source: Source, encoder: Any) -> None:
+    """The checkpoint's embedding; everything else is the base's."""
     name = "compressor/first_layer.pth"
     first = Tensors(f"'{source.name}/{name}'", read_pth(source, name))
     embedding = encoder.get_input_embeddings().weight
@@ -158,11 +164,6 @@ def _with_adapter(source: Source, config: dict[str, Any], encoder: Any) -> None:
     with torch.no_grad():
         embedding.copy_(first.take(key, tuple(embedding.shape)))
     first.finish()
-    name = "compressor/compressor_adapters.pth"
-    adapter = Tensors(f"'{source.name}/{name}'", _plain(read_pth(source, name)))
-    adapter.drop("embed_tokens.weight")
-    merge_adapter(encoder, adapter, rank=setting(config, "lora_r_compressor", int, 16))
-    adapter.finish()
 
 
 def _whole(source: Source, encoder: Any, settings: CocomConfig) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cocom.checkpoints.source import HubOptions
-from cocom.checkpoints.tensors import Tensors
+from cocom.checkpoints.source import HubOptions, Source
+from cocom.checkpoints.tensors import Tensors, read_safetensors
 from cocom.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class LoadOptions:
             CheckpointError: The checkpoint names none, and none was given.
         """
         if isinstance(self.base, Mapping):
-            found = self.base.get(name, name)
+            found = self.base.get(name, name) if isinstance(name, str) else name
         else:
             found = self.base if self.base is not None and decoder else name
         if not isinstance(found, str | os.PathLike) or not str(found):
@@ -118,11 +118,31 @@ def _loaded(
     try:
         # Without it, transformers asks on the terminal whether to run a base model's own code.
         return load(base, trust_remote_code=False, **options.hub.for_base(), **more)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:
         raise CheckpointError(
-            f"{what} '{base}' cannot be loaded ({first}): say where it is with base=."
+            f"{what} '{base}' cannot be loaded ({_first_line(error)}): say where it is with base=."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _complete(model: Any, report: dict[str, Any], base: str) -> Any:
+    """The model, if no weight of it was missing and made up."""
+    tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    missing = [
+        name
+        for name in report["missing_keys"]
+        if "pooler" not in name and not (tied and name == "lm_head.weight")
+    ]
+    if missing:
+        raise CheckpointError(
+            f"the base model '{base}' lacks {len(missing)} tensors, among them '{min(missing)}': "
+            "download it again."
+        )
+    return model
 
 
 def _arguments(options: LoadOptions, stored: torch.dtype | str) -> dict[str, Any]:
@@ -133,13 +153,15 @@ def grown_model(base: str, rows: int, options: LoadOptions) -> PreTrainedModel:
     """A base language model with its weights, its vocabulary grown (or cut) to `rows`."""
     from transformers import AutoModelForCausalLM
 
-    model = _loaded(
+    model, report = _loaded(
         base,
         "the base model",
         AutoModelForCausalLM.from_pretrained,
         options,
+        output_loading_info=True,
         **_arguments(options, "auto"),
     )
+    model = _complete(model, report, base)
     model.resize_token_embeddings(rows, mean_resizing=False)
     return model  # type: ignore[no-any-return]
 
@@ -186,13 +208,18 @@ def built_model(
             continue
         state[name] = tensors.take(stored, shape)
     stored_type = next(t.dtype for t in state.values() if t.is_floating_point())
-    model, report = kind.from_pretrained(
-        None,
-        config=config,
-        state_dict=state,
-        output_loading_info=True,
-        **_arguments(options, stored_type),
-    )
+    try:
+        model, report = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=state,
+            output_loading_info=True,
+            **_arguments(options, stored_type),
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"{tensors.where} cannot be put into {kind.__name__}: {_first_line(error)}"
+        ) from error
     missing = [k for k in report["missing_keys"] if not (tied and k == "lm_head.weight")]
     if missing or report["unexpected_keys"]:
         raise CheckpointError(
@@ -206,36 +233,39 @@ def base_model(base: str, options: LoadOptions) -> PreTrainedModel:
     """A base model without a head, in the type asked for, on the CPU."""
     from transformers import AutoModel
 
-    return _loaded(  # type: ignore[no-any-return]
+    model, report = _loaded(
         base,
         "the compressor's base model",
         AutoModel.from_pretrained,
         options,
+        output_loading_info=True,
         dtype=options.dtype or "auto",
     )
+    return _complete(model, report, base)  # type: ignore[no-any-return]
 
 
-def complete_model(folder: Path, options: LoadOptions) -> PreTrainedModel:
+def complete_model(source: Source, folder: str, options: LoadOptions) -> PreTrainedModel:
     """A model without a head from a folder inside a checkpoint, strictly."""
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoConfig
 
+    where = source.need(f"{folder}/config.json").parent
     try:
-        model, report = AutoModel.from_pretrained(
-            folder, dtype=options.dtype or "auto", local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"'{folder}' cannot be read: {error}") from error
-    if report["missing_keys"]:
+        shape = AutoConfig.from_pretrained(where, local_files_only=True, trust_remote_code=False)
+        kind = MODEL_MAPPING[type(shape)]
+    except Exception as error:
         raise CheckpointError(
-            f"'{folder}' lacks {len(report['missing_keys'])} tensors, among them "
-            f"{sorted(report['missing_keys'])[0]!r}."
-        )
-    foreign = [k for k in report["unexpected_keys"] if k != "lm_head.weight"]
-    if foreign:
-        raise CheckpointError(
-            f"'{folder}' holds tensors that the model has no place for: {sorted(foreign)[:3]}."
-        )
-    return model  # type: ignore[no-any-return]
+            f"'{source.name}/{folder}' is no model this can read ({_first_line(error)})."
+        ) from error
+    tensors = read_safetensors(source, f"{folder}/model")
+    tensors.drop("lm_head.weight")
+
+    def stored(name: str) -> str:
+        return f"model.{name}" if f"model.{name}" in tensors else name
+
+    own = LoadOptions(hub=options.hub, dtype=options.dtype)
+    model = built_model(kind, shape, tensors, stored, own)
+    tensors.finish()
+    return model
 
 
 def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenizerBase:
@@ -250,10 +280,12 @@ def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokeni
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         whole = json.loads(tokenizer.backend_tokenizer.to_str())
     except Exception as error:
-        raise CheckpointError(f"'{folder}' cannot be read: {error}") from error
+        raise CheckpointError(f"'{folder}' cannot be read: {_first_line(error)}") from error
     kept = [t for t in whole["added_tokens"] if t["content"] not in added]
     gone = [t["id"] for t in whole["added_tokens"] if t["content"] in added]
     size = len(tokenizer) - len(gone)

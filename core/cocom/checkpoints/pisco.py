@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cocom.checkpoints.assign import assign_adapter, assign_control_rows
+from cocom.checkpoints.assign import assign_adapter, assign_control_rows, assign_ends
 from cocom.checkpoints.parts import LoadOptions, base_tokenizer, grown_model, setting
 from cocom.checkpoints.source import Source
 from cocom.checkpoints.tensors import Tensors, read_pth
@@ -12,7 +12,7 @@ from cocom.config import CocomConfig, LoraSettings, PromptTemplate
 from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 
-__all__ = ["LAYOUTS", "SYSTEM", "configure", "preview", "read", "read_decoder", "recognise"]
+__all__ = ["LAYOUTS", "SYSTEM", "configure", "preview", "read", "read_decoder"]
 
 LAYOUTS = ("trained", "hub128")
 SYSTEM = (
@@ -23,17 +23,9 @@ _ADAPTERS = "adapters.pth"
 _LAYERS = "decoder_first_last_layers.pth"
 
 
-def recognise(source: Source, config: dict[str, Any]) -> bool:
-    """Whether this is such a checkpoint."""
-    return "decoder_model_name" in config and source.has(_LAYERS) and not _compressor(config)
-
-
 def _is_clara(config: dict[str, Any]) -> bool:
-    return str(config.get("model_type", "")).lower().startswith("clara")
-
-
-def _compressor(config: dict[str, Any]) -> bool:
-    return config.get("compr_model_name") is not None
+    named = f"{config.get('model_type')} {config.get('auto_map')}".lower()
+    return "clara" in named or "training_stage" in config
 
 
 def configure(config: dict[str, Any], options: LoadOptions) -> CocomConfig:
@@ -137,14 +129,8 @@ def _adapter_names(settings: CocomConfig) -> dict[str, str]:
 
 
 def _assign_first_and_last(model: Any, layers: Tensors) -> None:
-    import torch
-
-    with torch.no_grad():
-        for name, module in (
-            ("model.embed_tokens.weight", model.get_input_embeddings()),
-            ("lm_head.weight", model.get_output_embeddings()),
-        ):
-            if name == "lm_head.weight" and name not in layers and model.config.tie_word_embeddings:
-                continue
-            module.weight.copy_(layers.take(name, tuple(module.weight.shape)))
+    shape = tuple(model.get_input_embeddings().weight.shape)
+    embedding = layers.take("model.embed_tokens.weight", shape)
+    tied = bool(model.config.tie_word_embeddings) and "lm_head.weight" not in layers
+    assign_ends(model, embedding, None if tied else layers.take("lm_head.weight", shape))
     layers.finish()

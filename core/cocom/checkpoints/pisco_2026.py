@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cocom.checkpoints.assign import assign_adapter, assign_control_rows, assign_module
+from cocom.checkpoints.assign import assign_adapter, assign_control_rows, assign_ends, assign_module
 from cocom.checkpoints.parts import (
     LoadOptions,
     complete_model,
@@ -22,16 +22,11 @@ from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 from cocom.text_tokens import TextTokens
 
-__all__ = ["LAYOUTS", "configure", "preview", "read", "recognise"]
+__all__ = ["LAYOUTS", "configure", "preview", "read"]
 
 LAYOUTS = ("prompt",)
 _ADDED = ("<MEM>", "<AE>")
 _LONGEST = 128  # tokens of a compressor's row, where config.json does not say
-
-
-def recognise(source: Source, config: dict[str, Any]) -> bool:
-    """Whether this is such a checkpoint."""
-    return "decoder_model_name" in config and source.has("decoder_state.pt")
 
 
 def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> CocomConfig:
@@ -83,7 +78,7 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
     encoder_tokenizer = stripped_tokenizer(source.need_folder("compressor_tokenizer"), _ADDED)
     tokenizer = stripped_tokenizer(source.need_folder("decoder_tokenizer"), _ADDED)
     settings = configure(config, options, encoder_tokenizer)
-    encoder: Any = complete_model(source.need_folder("compressor"), options)
+    encoder: Any = complete_model(source, "compressor", options)
     state = Tensors(
         f"'{source.name}/decoder_state.pt'", _plain(read_pth(source, "decoder_state.pt"))
     )
@@ -117,16 +112,13 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
 
 
 def _assign_embeddings(model: Any, state: Tensors) -> None:
-    for name, module in (
-        ("model.embed_tokens", model.get_input_embeddings()),
-        ("lm_head", model.get_output_embeddings()),
-    ):
-        trained = f"{name}.modules_to_save.default.weight"
-        if name == "lm_head" and trained not in state and model.config.tie_word_embeddings:
-            continue
+    shape = tuple(model.get_input_embeddings().weight.shape)
+    for name in ("model.embed_tokens", "lm_head"):
         state.drop(f"{name}.original_module.weight")
-        with torch.no_grad():
-            module.weight.copy_(state.take(trained, tuple(module.weight.shape)))
+    embedding = state.take("model.embed_tokens.modules_to_save.default.weight", shape)
+    trained = "lm_head.modules_to_save.default.weight"
+    tied = bool(model.config.tie_word_embeddings) and trained not in state
+    assign_ends(model, embedding, None if tied else state.take(trained, shape))
 
 
 def _plain(tensors: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cocom.checkpoints.published_rows import (
     LAYOUTS,
     embed,
     family_of,
+    harmless,
     memory_ids,
     pad_id,
     stacked,
@@ -135,6 +136,8 @@ def _request(
     model: Cocom, layout: str, question: str, embeddings: Sequence[torch.Tensor]
 ) -> ReadRequest:
     template = _template(model.config.prompt, layout)
+    if family_of(model) == "pisco-2026":
+        question = harmless(question)
     slots: list[UserText | Slot] = [Slot(i) for i in range(len(embeddings))]
 
     def render(turns: list[dict[str, str]]) -> str:

@@ -15,7 +15,16 @@ from cocom.text_tokens import TextTokens
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["LAYOUTS", "EncodedDocuments", "embed", "family_of", "memory_ids", "pad_id", "stacked"]
+__all__ = [
+    "LAYOUTS",
+    "EncodedDocuments",
+    "embed",
+    "family_of",
+    "harmless",
+    "memory_ids",
+    "pad_id",
+    "stacked",
+]
 
 
 @dataclass(frozen=True)
@@ -194,9 +203,14 @@ def _oscar_rows(
             own_ids = text.encode_text(lead + document, first=True)
             whole = shape.query_window + special
         rows.append([*before, *own_ids[: whole - special], *after])
-    memory = memory_ids(model, text, model.config.most_embeddings)
+    memory = own.memory_ids(model.config.most_embeddings, model.config.rates[0])
     side = "right" if shape.padding == "right" else "left"
     return stacked(rows, whole, own.pad_id, memory, side=side)
+
+
+def harmless(text: str) -> str:
+    """As the code of 2026 writes a memory token's name in a text."""
+    return text.replace("<MEM>", "< MEM >")
 
 
 def _rows_2026(
@@ -211,10 +225,10 @@ def _rows_2026(
     counts: list[int] = []
     for document, question in documents:
         lead = f"Query: {question}\n Document: " if question is not None else ""
-        ids = text.encode_text(lead + document, first=True)
+        ids = text.encode_text(harmless(lead + document), first=True)
         row = [*before, *ids[: length - len(before) - len(after)], *after]
         counts.append(len(row) // rate + 1)
-        rows.append([*row, *memory_ids(model, text, counts[-1])])
+        rows.append([*row, *own.memory_ids(counts[-1], rate)])
     width = max(map(len, rows))
     made = stacked(rows, width, pad_id(text), [], side="left")
     places = [torch.arange((i + 1) * width - n, (i + 1) * width) for i, n in enumerate(counts)]

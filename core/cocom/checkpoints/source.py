@@ -112,7 +112,7 @@ class Source:
             return self.folder
         from huggingface_hub import snapshot_download
 
-        wanted = [f"{self.options.subfolder.strip('/')}/*"] if self.options.subfolder else None
+        wanted = [self._inside(name) for name in self.names if _is_ours(name)]
         return Path(self._ask(snapshot_download, allow_patterns=wanted)) / self.options.subfolder
 
     def _inside(self, name: str) -> str:
@@ -125,7 +125,7 @@ class Source:
         Raises:
             CheckpointError: The checkpoint has no such folder.
         """
-        inside = [n for n in self.names if n.startswith(f"{name}/")]
+        inside = [n for n in self.names if n.startswith(f"{name}/") and _is_ours(n)]
         if not inside:
             raise CheckpointError(
                 f"'{self.name}' lacks {name}/: the folder is incomplete, download it again."
@@ -152,14 +152,14 @@ class Source:
 
     def size(self, name: str) -> int:
         """Bytes of a file; nothing is downloaded."""
-        if self.folder is not None:
-            return (self.folder / name).stat().st_size
+        if self.folder is not None or self._offline():
+            return self.need(name).stat().st_size
         return int(self._about(name).size or 0)
 
     def sha256(self, name: str) -> str:
         """Hash of a file's bytes; nothing is downloaded."""
-        if self.folder is not None:
-            with (self.folder / name).open("rb") as file:
+        if self.folder is not None or self._offline():
+            with self.need(name).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         # The hub names large files by this hash.
         return str(self._about(name).etag or "")
@@ -173,10 +173,15 @@ class Source:
         except Exception as error:
             raise self._unreachable(error) from error
 
-    def _listed(self) -> list[str]:
-        from huggingface_hub import HfApi, constants, snapshot_download
+    def _offline(self) -> bool:
+        from huggingface_hub import constants
 
-        if self.options.local_files_only or constants.HF_HUB_OFFLINE:
+        return self.options.local_files_only or bool(constants.HF_HUB_OFFLINE)
+
+    def _listed(self) -> list[str]:
+        from huggingface_hub import HfApi, snapshot_download
+
+        if self._offline():
             folder = Path(self._ask(snapshot_download))
             return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
         api = HfApi(token=self.options.token)
@@ -206,3 +211,8 @@ class Source:
         return CheckpointError(
             f"'{self.name}' is no folder here, and the hub gave no such repository: {first}"
         )
+
+
+def _is_ours(name: str) -> bool:
+    """Settings, tokenizers and weights that are no pickles; never code."""
+    return name.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))

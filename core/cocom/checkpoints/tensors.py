@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,11 +95,14 @@ def read_safetensors(source: Source, stem: str = "model") -> Tensors:
             "the folder is incomplete, download it again."
         )
     index = source.json(index_name).get("weight_map")
-    if not isinstance(index, dict) or not index:
+    if not isinstance(index, dict) or not all(isinstance(v, str) for v in index.values()):
+        raise CheckpointError(f"'{source.name}': {index_name} names no files in its weight_map.")
+    if not index:
         raise CheckpointError(f"'{source.name}': {index_name} has no weight_map.")
     tensors: dict[str, torch.Tensor] = {}
+    folder = stem.rpartition("/")[0]
     for shard in sorted(set(index.values())):
-        tensors |= _mapped(source, shard)
+        tensors |= _mapped(source, f"{folder}/{shard}" if folder else shard)
     missing, extra = sorted(set(index) - set(tensors)), sorted(set(tensors) - set(index))
     if missing or extra:
         raise CheckpointError(
@@ -131,14 +134,15 @@ def read_pth(source: Source, name: str) -> dict[str, Any]:
     path = source.need(name)
     try:
         value = _load(path)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        # torch's own words would advise to read it without care.
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if foreign:
+            raise CheckpointError(
+                f"'{source.name}': {name} holds more than tensors ({foreign[1]}) and was not read."
+            ) from error
         raise CheckpointError(
-            f"'{source.name}': {name} holds more than tensors and was not read ({reason})"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"'{source.name}': {name} cannot be read ({error}): the file is damaged, download it again."
+            f"'{source.name}': {name} cannot be read as tensors: the file is damaged, download it again."
         ) from error
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise CheckpointError(

@@ -87,6 +87,8 @@ def upload(
                 folder_path=folder,
                 revision=revision,
                 commit_message=message,
+                # What an earlier model left behind would be taken for a part of this one.
+                delete_patterns=["*.safetensors", "*.safetensors.index.json", "encoder/*"],
             )
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise CheckpointError(f"'{repository}' could not be written: {error}") from error

@@ -22,6 +22,7 @@ def command(
         int | None,
         typer.Option(help="Passage tokens compressed at a time.", show_default="as trained"),
     ] = None,
+    subfolder: shared.Subfolder = "",
     revision: shared.Revision = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the written weights; auto keeps the stored one.")
@@ -36,6 +37,7 @@ def command(
         base=shared.bases(base),
         layout=layout,
         window=window,
+        subfolder=subfolder,
         revision=revision,
         device="cpu",
         dtype=dtype,

@@ -16,6 +16,7 @@ def command(
         str, typer.Argument(help="A folder, a hub repository (owner/name), or the shipped model.")
     ] = "cocom-tiny",
     base: shared.Base = None,
+    subfolder: shared.Subfolder = "",
     revision: shared.Revision = None,
     as_json: shared.Json = False,
 ) -> None:
@@ -23,7 +24,9 @@ def command(
     from cocom.checkpoints.info import describe
     from cocom.checkpoints.source import HubOptions
 
-    found = describe(model, base=shared.bases(base), hub=HubOptions(revision=revision)).to_dict()
+    found = describe(
+        model, base=shared.bases(base), hub=HubOptions(revision=revision, subfolder=subfolder)
+    ).to_dict()
     if as_json:
         shared.write_json(found)
         return

@@ -21,6 +21,7 @@ __all__ = [
     "Model",
     "Rate",
     "Revision",
+    "Subfolder",
     "bases",
     "load_model",
     "show_progress",
@@ -58,6 +59,9 @@ Base = Annotated[
 ]
 Revision = Annotated[
     str | None, typer.Option("--revision", help="Branch, tag or commit on the hub.")
+]
+Subfolder = Annotated[
+    str, typer.Option("--subfolder", help="Where in the folder or repository the checkpoint is.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object.")]
 
