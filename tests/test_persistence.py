@@ -197,7 +197,11 @@ def swap_weights(folder: Path) -> None:
 
 FAULTS: list[tuple[str, Callable[[Path], None], str]] = [
     ("no folder", shutil.rmtree, "is neither a model folder nor a model that ships"),
-    ("no manifest", remove("cocom.json"), "has no cocom.json, so it is no COCOM model folder"),
+    (
+        "no manifest",
+        remove("cocom.json"),
+        "has neither cocom.json nor config.json, so it is no COCOM",
+    ),
     ("manifest cut", cut("cocom.json"), r"cocom.json' cannot be read .* the file is damaged"),
     ("manifest is a list", write("cocom.json", "[]"), "cannot be read .* the file is damaged"),
     ("manifest is empty", write("cocom.json", "{}"), "cannot be read .* the file is damaged"),

@@ -11,11 +11,11 @@ import pytest
 import cocom.cli
 from cocom import Cocom
 from cocom.asking import ask, load_passages, make_retriever
+from cocom.checkpoints.loading import SHIPPED
 from cocom.evaluation.columns import Column, Scores, columns_of, score_column
 from cocom.evaluation.metrics import exact_match, f1
 from cocom.evaluation.report import table
 from cocom.evaluation.suites import fact_questions
-from cocom.persistence import SHIPPED
 from cocom.training.facts import FactGenerator
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -103,7 +103,7 @@ def ask(
     found = [hit.passage for hit in hits]
     read: list[Passage | ContextEmbeddings] = [
         *found[:as_text],
-        *model.compress(found[as_text:], rate=rate),
+        *model.compress(found[as_text:], rate=rate, query=question if model.reads_query else None),
     ]
     compressed = time.perf_counter()
     if on_text is None:

@@ -204,10 +204,14 @@ class Backbone(ExclusiveModule):
         logits: torch.Tensor = output.logits
         return logits
 
-    def render_chat(self, turns: list[dict[str, str]]) -> str:
+    def render_chat(self, turns: list[dict[str, str]], *, close: bool = False) -> str:
         """Turns -> prompt text through the tokenizer's chat template.
 
         A template that has no system role gets the system text in front of the first user turn.
+
+        Args:
+            turns: Roles and contents.
+            close: The last turn is the answer: no generation prompt is put behind it.
 
         Raises:
             ModelError: The tokenizer has no chat template.
@@ -220,17 +224,21 @@ class Backbone(ExclusiveModule):
             )
         from jinja2.exceptions import TemplateError
 
+        thinking = self.config.prompt.enable_thinking
+        options = {"add_generation_prompt": not close}
+        if thinking is not None:
+            options["enable_thinking"] = thinking
         try:
             if turns[0]["role"] == "system":
                 system, user, *rest = turns
                 # Some templates refuse a system role, each in its own words; some leave it out.
                 with suppress(TemplateError):
-                    text = _apply(tokenizer, turns)
+                    text = _apply(tokenizer, turns, options)
                     if system["content"].strip() in text:
                         return text
                 content = f"{system['content']}\n{user['content']}"
                 turns = [{"role": user["role"], "content": content}, *rest]
-            return _apply(tokenizer, turns)
+            return _apply(tokenizer, turns, options)
         except TemplateError as error:
             raise ModelError(
                 f"the tokenizer's chat template refused the turns: {error}."
@@ -243,7 +251,7 @@ class Backbone(ExclusiveModule):
         return decoder
 
 
-def _apply(tokenizer: Any, turns: list[dict[str, str]]) -> str:
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+def _apply(tokenizer: Any, turns: list[dict[str, str]], options: dict[str, Any]) -> str:
+    text = tokenizer.apply_chat_template(turns, tokenize=False, **options)
     assert isinstance(text, str)
     return text

@@ -22,12 +22,12 @@ __all__ = ["Compressor", "WindowCompressor"]
 class WindowCompressor(Protocol):
     """What turns windows into embeddings: the language model itself, or a light encoder."""
 
-    def windows(self, text: str) -> list[TextWindow]:
-        """Cut a passage into windows."""
+    def windows(self, text: str, query: str | None = None) -> list[TextWindow]:
+        """Cut a passage into windows, each after the query if there is one."""
         ...
 
-    def row(self, ids: Sequence[int], rate: int) -> WindowRow:
-        """Lay out one window for the forward pass."""
+    def row(self, ids: Sequence[int], rate: int, before: Sequence[int] = ()) -> WindowRow:
+        """Lay out one window for the forward pass, after the tokens of a query."""
         ...
 
     def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
@@ -51,6 +51,7 @@ class Compressor:
         *,
         rate: int | None,
         fingerprint: str,
+        query: str | None = None,
         batch_tokens: int = 8192,
         keep_text: bool = True,
         progress: bool = False,
@@ -61,6 +62,7 @@ class Compressor:
             passages: What to compress.
             rate: Passage tokens per embedding; None takes the model's first rate.
             fingerprint: Mark of the model, put into every result.
+            query: What the passages are compressed for, if the compressor reads that.
             batch_tokens: Rows in one forward pass, padding included.
             keep_text: Whether results carry their passage.
             progress: Show a progress bar.
@@ -68,7 +70,7 @@ class Compressor:
         Raises:
             ConfigError: The model does not serve `rate`.
             EmptyPassageError: A passage without text.
-            InputError: `batch_tokens` is not positive.
+            InputError: `batch_tokens` is not positive, or a query that cannot be read.
         """
         rate = self._config.check_rate(rate)
         if batch_tokens < 1:
@@ -76,8 +78,8 @@ class Compressor:
         rows: list[WindowRow] = []
         owners: list[int] = []
         for i, passage in enumerate(passages):
-            for window in self._windows_of(passage, i):
-                rows.append(self._windows.row(window.ids, rate))
+            for window in self._windows_of(passage, i, query):
+                rows.append(self._windows.row(window.ids, rate, window.before))
                 owners.append(i)
         states: list[torch.Tensor | None] = [None] * len(rows)
         with torch.no_grad(), _bar(len(rows), progress) as bar:
@@ -105,12 +107,12 @@ class Compressor:
             for i, passage in enumerate(passages)
         ]
 
-    def _windows_of(self, passage: Passage, index: int) -> list[TextWindow]:
+    def _windows_of(self, passage: Passage, index: int, query: str | None) -> list[TextWindow]:
         if not isinstance(passage.text, str):
             raise InputError(
                 f"passage {index} must be text, got {type(passage.text).__name__}: pass a str or a Passage."
             )
-        windows = self._windows.windows(passage.text) if passage.text.strip() else []
+        windows = self._windows.windows(passage.text, query) if passage.text.strip() else []
         if not windows or not windows[0].ids:
             name = f" (id {passage.id!r})" if passage.id is not None else ""
             raise EmptyPassageError(

@@ -8,7 +8,7 @@ import torch
 
 from cocom.backbone import Backbone
 from cocom.datatypes import Window
-from cocom.errors import ConfigError
+from cocom.errors import ConfigError, InputError
 from cocom.splice import WindowRow, gather_states, pack_windows
 from cocom.windows import TextWindow
 
@@ -29,7 +29,7 @@ class DecoderCompressor:
         text = backbone.text
         self._prefix = text.encode_template(self._config.prompt.compress_prefix)
         self._suffix = text.encode_template(self._config.prompt.compress_suffix)
-        memory = -(-self._config.window // min(self._config.rates))
+        memory = self._config.most_embeddings
         needed = len(self._prefix) + self._config.window + len(self._suffix) + memory
         limit = backbone.max_positions
         if limit is not None and needed > limit:
@@ -38,12 +38,21 @@ class DecoderCompressor:
                 "window or take a model with more positions."
             )
 
-    def windows(self, text: str) -> list[TextWindow]:
-        """Cut a passage into windows."""
+    def windows(self, text: str, query: str | None = None) -> list[TextWindow]:
+        """Cut a passage into windows.
+
+        Raises:
+            InputError: A query was given, which this compressor does not read.
+        """
+        if query is not None:
+            raise InputError(
+                "this model's compressor reads passages alone, but a query was given: leave query out."
+            )
         return self.backbone.text.windows(text, self._config.window)
 
-    def row(self, ids: Sequence[int], rate: int) -> WindowRow:
-        """Lay out one window for the forward pass."""
+    def row(self, ids: Sequence[int], rate: int, before: Sequence[int] = ()) -> WindowRow:
+        """Lay out one window for the forward pass; there is no query, so `before` is empty."""
+        assert not before
         window = Window(len(ids), self._config.embeddings_for(len(ids), rate))
         control = self.backbone.text.control_ids
         memory = [control[n] for n in self._config.memory_token_run(rate, window.embeddings)]

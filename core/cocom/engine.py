@@ -90,22 +90,62 @@ class Cocom:
         cls,
         name_or_path: str | PathLike[str] = "cocom-tiny",
         *,
+        base: str | PathLike[str] | Mapping[str, str | PathLike[str]] | None = None,
+        layout: str | None = None,
+        window: int | None = None,
+        subfolder: str = "",
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
+        device_map: Any = None,
+        attn_implementation: str | None = None,
+        quantization: Any = None,
     ) -> Cocom:
-        """Load a saved model: "cocom-tiny" (ships with the package) or a folder.
+        """Load a model: the shipped one, one that was saved, or a published checkpoint.
+
+        Published COCOM, COCOM-light, PISCO, OSCAR and CLaRa (stage 1) checkpoints load without any code
+        of theirs, by their own rules; docs/checkpoints.md tells which.
 
         Args:
-            name_or_path: Name of the shipped model, or a folder written by `save_pretrained`.
+            name_or_path: "cocom-tiny" (ships with the package), a folder, or a hub repository.
+            base: Where a published checkpoint's base models are, if not under the names in its
+                config.json: the language model's folder or name, or a mapping from those names.
+            layout: How a published checkpoint's compressor lays out its input; None takes the way it was
+                trained with.
+            window: Passage tokens compressed at a time, where a published checkpoint does not say.
+            subfolder: Where in the folder or repository the checkpoint is.
+            revision: Branch, tag or commit on the hub.
+            token: Access token for the hub.
+            cache_dir: Folder of the hub's download cache.
+            local_files_only: Never use the network.
             device: Where to put it; None takes CUDA if there is one, else the CPU.
-            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU.
+            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU, "auto" the
+                saved one everywhere.
+            device_map: How transformers spreads the language model over devices.
+            attn_implementation: Which attention transformers uses, such as "flash_attention_2".
+            quantization: "8bit", "4bit" (through bitsandbytes or torchao) or a transformers configuration.
 
         Raises:
-            CheckpointError: The folder is missing, incomplete, damaged or no COCOM model.
+            CheckpointError: The checkpoint is missing, incomplete, damaged or none of the known formats.
         """
-        from cocom.persistence import load
+        from cocom.checkpoints.loading import load
+        from cocom.checkpoints.source import HubOptions
 
-        return load(name_or_path, device=device, dtype=dtype)
+        return load(
+            name_or_path,
+            base=base,
+            layout=layout,
+            window=window,
+            hub=HubOptions(revision, token, cache_dir, local_files_only, subfolder),
+            device=device,
+            dtype=dtype,
+            device_map=device_map,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+        )
 
     @classmethod
     def from_backbone(
@@ -144,12 +184,47 @@ class Cocom:
 
         save(self, folder)
 
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool = False,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        message: str = "Upload a COCOM model",
+    ) -> str:
+        """Put the whole model, with a model card, into a repository on the Hugging Face hub.
+
+        Args:
+            repository: owner/name; made if it is not there.
+            private: Whether a new repository is private.
+            token: Access token; None takes the one of the environment.
+            revision: Branch to write to.
+            message: Of the commit.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            CheckpointError: The hub refused.
+        """
+        from cocom.checkpoints.upload import upload
+
+        return upload(
+            self, repository, private=private, token=token, revision=revision, message=message
+        )
+
     @property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer and settings: what a context embedding's meaning rests on."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint_of(self)
         return self._fingerprint
+
+    @property
+    def reads_query(self) -> bool:
+        """Whether `compress` takes a query, because the compressor reads it (OSCAR)."""
+        return self.config.encoder is not None and bool(self.config.encoder.query)
 
     def modules(self) -> dict[str, nn.Module]:
         """The parts that hold weights, by name."""
@@ -167,6 +242,7 @@ class Cocom:
         passages: Sequence[str | Passage],
         *,
         rate: int | None = None,
+        query: str | None = None,
         batch_tokens: int = 8192,
         keep_text: bool = True,
         progress: bool = False,
@@ -176,6 +252,8 @@ class Cocom:
         Args:
             passages: Texts; longer ones than the model's window are compressed in windows.
             rate: Passage tokens per embedding; None takes the model's first rate.
+            query: What the passages are compressed for; only for models that compress for a question
+                (OSCAR), whose embeddings then serve that question alone.
             batch_tokens: Rows in one forward pass, padding included.
             keep_text: Whether results carry their passage.
             progress: Show a progress bar.
@@ -186,8 +264,11 @@ class Cocom:
         Raises:
             EmptyPassageError: A passage without text.
             ConfigError: The model does not serve `rate`.
-            InputError: A single text instead of a sequence, or a bad option.
+            InputError: A single text instead of a sequence, a query that the compressor does not
+                read, or a bad option.
         """
+        if query is not None and (not isinstance(query, str) or not query.strip()):
+            raise InputError(f"query must be a text that asks something, got {query!r}.")
         if isinstance(passages, str | Passage):
             raise InputError(
                 "passages must be a sequence of texts, got a single one: put it in a list."
@@ -196,6 +277,7 @@ class Cocom:
             [p if isinstance(p, Passage) else Passage(p) for p in passages],
             rate=rate,
             fingerprint=self.fingerprint,
+            query=query,
             batch_tokens=batch_tokens,
             keep_text=keep_text,
             progress=progress,

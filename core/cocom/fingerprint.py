@@ -32,12 +32,26 @@ def fingerprint_of(model: Cocom) -> str:
     if model.encoder is not None:
         digest.update(model.encoder.text.digest.encode())
     for part, module in sorted(model.modules().items()):
-        for name, tensor in sorted(module.state_dict().items()):
+        for name, value in sorted(module.state_dict().items()):
+            if not isinstance(value, torch.Tensor):  # a note of a quantization library
+                digest.update(f"{part}.{name}={value}".encode())
+                continue
+            tensor = _plain(value)
             digest.update(f"{part}.{name}{tuple(tensor.shape)}".encode())
-            for chunk in tensor.detach().flatten().split(_CHUNK):
+            for chunk in tensor.flatten().split(_CHUNK):
                 values = chunk.to(torch.bfloat16).cpu().contiguous()
                 digest.update(values.view(torch.int16).numpy())
     return digest.hexdigest()
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    """An ordinary tensor; those of quantization libraries that are none are unpacked."""
+    tensor = tensor.detach()
+    ordinary = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    if not ordinary and hasattr(tensor, "dequantize") and hasattr(tensor, "tensor_data_names"):
+        unpacked: torch.Tensor = tensor.dequantize()
+        return unpacked
+    return tensor
 
 
 def _meaning(config: CocomConfig) -> dict[str, Any]:

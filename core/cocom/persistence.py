@@ -16,28 +16,41 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cocom.config import CocomConfig
+from cocom.config import CocomConfig, EncoderConfig
 from cocom.errors import CheckpointError, CocomError, ConfigError
 
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["FORMAT_VERSION", "SHIPPED", "load", "load_weights", "save", "start"]
+__all__ = [
+    "FORMAT_VERSION",
+    "load",
+    "load_weights",
+    "placed",
+    "quiet",
+    "read_manifest",
+    "save",
+    "settle",
+    "start",
+]
 
 FORMAT_VERSION = 1
-SHIPPED = ("cocom-tiny",)
 _MANIFEST = "cocom.json"
 
 
 def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
     """Write `model` into `folder` (see `Cocom.save_pretrained`)."""
     target = Path(folder)
+    if getattr(model.backbone.model.config, "quantization_config", None) is not None:
+        raise CheckpointError(
+            "quantized weights cannot be saved: load the model without quantization, save it, and "
+            "quantize when loading."
+        )
     if target.resolve() == Path.cwd():
         raise CheckpointError(
             f"'{folder}' is the working directory, which cannot be replaced: name a folder inside it."
@@ -77,8 +90,8 @@ def _may_replace(folder: Path) -> bool:
 def _write(model: Cocom, folder: Path) -> None:
     from safetensors.torch import save_file
 
-    backbone = model.backbone
-    with _quiet():
+    backbone, config = model.backbone, model.config
+    with quiet():
         backbone.model.save_pretrained(
             folder / "backbone", state_dict=_without_adapters(backbone.model.state_dict())
         )
@@ -88,10 +101,12 @@ def _write(model: Cocom, folder: Path) -> None:
     if adapters:
         save_file(_copied(adapters), folder / "adapters.safetensors")
     if model.encoder is not None:
-        with _quiet():
-            model.encoder.encoder.save_pretrained(folder / "encoder")
+        with quiet():
+            model.encoder.encoder.save_pretrained(
+                folder / "encoder", state_dict=_with_norm(model.encoder.encoder, config.encoder)
+            )
             model.encoder.text.tokenizer.save_pretrained(str(folder / "encoder"))
-        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        own = {k: v for k, v in model.encoder.state_dict().items() if _is_added(k)}
         save_file(_copied(own), folder / "encoder.safetensors")
     manifest = {
         "format_version": FORMAT_VERSION,
@@ -102,31 +117,39 @@ def _write(model: Cocom, folder: Path) -> None:
 
 
 def load(
-    name_or_path: str | os.PathLike[str],
+    folder: Path,
     *,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    **options: Any,
 ) -> Cocom:
-    """Read a model folder (see `Cocom.from_pretrained`)."""
+    """Read a model folder that `save` wrote.
+
+    Args:
+        folder: It.
+        device: Where the model goes.
+        dtype: Type to compute in; None keeps the saved one.
+        **options: More arguments of `from_pretrained` for the language model.
+
+    Raises:
+        CheckpointError: The folder is incomplete, damaged or was changed since it was saved.
+    """
     from cocom.engine import Cocom
 
-    folder = _locate(name_or_path)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     try:
         config = CocomConfig.from_dict(manifest["config"])
     except ConfigError as error:
         raise CheckpointError(f"'{folder / _MANIFEST}' cannot be used: {error}") from error
-    place, kind = _placed(device, dtype)
-    model, tokenizer = _hugging_face(folder / "backbone", kind, causal=True)
+    model, tokenizer = _hugging_face(folder / "backbone", dtype, causal=True, **options)
     encoder, encoder_tokenizer = (
-        _hugging_face(folder / "encoder", kind, causal=False) if config.encoder else (None, None)
+        _hugging_face(folder / "encoder", dtype, causal=False) if config.encoder else (None, None)
     )
     cocom = Cocom(model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer)
     load_weights(cocom, folder, backbone=False)
-    for module in cocom.modules().values():
-        module.to(place).eval()
-    if cocom.fingerprint != manifest["fingerprint"]:
-        if kind in (None, torch.float32, torch.bfloat16):
+    settle(cocom, device, spread=bool(options.keys() - {"attn_implementation"}))
+    if cocom.fingerprint != manifest["fingerprint"] and "quantization_config" not in options:
+        if dtype in (None, torch.float32, torch.bfloat16):
             raise CheckpointError(
                 f"the weights in '{folder}' have fingerprint {cocom.fingerprint[:12]} but {_MANIFEST} says "
                 f"{str(manifest['fingerprint'])[:12]}: it was changed since it was saved."
@@ -134,6 +157,23 @@ def load(
         # float16 cannot hold every bfloat16 value; what was saved is what counts.
         cocom._fingerprint = str(manifest["fingerprint"])
     return cocom
+
+
+def settle(model: Cocom, device: torch.device, *, spread: bool = False) -> None:
+    """Put a model where it belongs, ready for use.
+
+    Args:
+        model: Changed in place.
+        device: Where it goes.
+        spread: The language model has a place already (a device map, quantized weights).
+    """
+    for name, module in model.modules().items():
+        if spread and name == "backbone":
+            words: Any = model.backbone.model.get_input_embeddings()
+            model.backbone.control.to(words.weight.device)
+        else:
+            module.to(device)
+        module.eval()
 
 
 def start(
@@ -149,15 +189,17 @@ def start(
 
     from cocom.engine import Cocom
 
-    place, kind = _placed(device, dtype)
+    place, kind = placed(device, dtype)
     parts: list[Any] = []
     for name, factory in ((name_or_path, AutoModelForCausalLM), (encoder, AutoModel)):
         if name is None:
             parts += [None, None]
             continue
         try:
-            parts.append(factory.from_pretrained(name, dtype=kind or "auto"))
-            parts.append(AutoTokenizer.from_pretrained(name))
+            parts.append(
+                factory.from_pretrained(name, dtype=kind or "auto", trust_remote_code=False)
+            )
+            parts.append(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"'{name}' cannot be loaded: {error}") from error
     model, tokenizer, encoder_model, encoder_tokenizer = parts
@@ -191,7 +233,7 @@ def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool
             "it was trained with."
         )
     if model.encoder is not None:
-        own = {k: v for k, v in model.encoder.state_dict().items() if not k.startswith("encoder.")}
+        own = {k: v for k, v in model.encoder.state_dict().items() if _is_added(k)}
         _assign(own, _tensors(source / "encoder.safetensors"))
     if backbone:
         parts: list[tuple[Any, str]] = [(model.backbone.model, "backbone")]
@@ -235,24 +277,8 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _locate(name_or_path: str | os.PathLike[str]) -> Path:
-    path = Path(name_or_path)
-    if str(name_or_path) in SHIPPED and not path.is_dir():
-        path = Path(str(files("cocom"))) / "models" / str(name_or_path)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"'{name_or_path}' is neither a model folder nor a model that ships with cocom "
-            f"({', '.join(SHIPPED)}): check the path."
-        )
-    if not (path / _MANIFEST).is_file():
-        raise CheckpointError(
-            f"'{path}' has no {_MANIFEST}, so it is no COCOM model folder: point to one that "
-            "save_pretrained or `cocom train` wrote."
-        )
-    return path
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a saved model's cocom.json says, checked."""
     path = folder / _MANIFEST
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -270,7 +296,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> tuple[Any, Any]:
+def _hugging_face(
+    folder: Path, dtype: torch.dtype | None, *, causal: bool, **options: Any
+) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     if not (folder / "config.json").is_file():
@@ -279,9 +307,14 @@ def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> t
         )
     kind: Any = AutoModelForCausalLM if causal else AutoModel
     try:
-        with _quiet():
+        with quiet():
             model, report = kind.from_pretrained(
-                folder, dtype=dtype or "auto", local_files_only=True, output_loading_info=True
+                folder,
+                dtype=dtype or "auto",
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
             )
             # Not AutoTokenizer, which goes by the model's type and may build another than was saved.
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
@@ -297,10 +330,13 @@ def _hugging_face(folder: Path, dtype: torch.dtype | None, *, causal: bool) -> t
     return model, tokenizer
 
 
-def _placed(
+def placed(
     device: str | torch.device | None, dtype: str | torch.dtype | None
 ) -> tuple[torch.device, torch.dtype | None]:
+    """Device and type by the defaults: CUDA if present; the stored type there, float32 on a CPU."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if dtype == "auto":
+        return place, None
     return place, _dtype(dtype) or (None if place.type == "cuda" else torch.float32)
 
 
@@ -309,8 +345,23 @@ def _dtype(value: str | torch.dtype | None) -> torch.dtype | None:
         return None
     found = value if isinstance(value, torch.dtype) else getattr(torch, value, None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise CheckpointError(f"dtype {value!r} is unknown: choose float32, bfloat16 or float16.")
+        raise CheckpointError(
+            f"dtype {value!r} is unknown: choose float32, bfloat16, float16 or auto."
+        )
     return found
+
+
+def _with_norm(encoder: Any, shape: EncoderConfig | None) -> dict[str, torch.Tensor]:
+    """Weights of an encoder; one without its last normalisation gets a neutral one, for its class."""
+    state = _without_adapters(encoder.state_dict())
+    if shape is not None and not shape.final_norm:
+        state["norm.weight"] = torch.ones(encoder.config.hidden_size, dtype=encoder.dtype)
+    return state
+
+
+def _is_added(name: str) -> bool:
+    """Whether a weight of the light compressor is not its encoder's own."""
+    return not name.startswith("encoder.") or _is_adapter(name)
 
 
 def _is_adapter(name: str) -> bool:
@@ -326,14 +377,16 @@ def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of transformers, which say nothing for local files."""
+def quiet() -> Iterator[None]:
+    """Without what transformers shows while loading: bars for local files, reports that we check."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()

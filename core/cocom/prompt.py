@@ -13,10 +13,10 @@ __all__ = ["ChatRenderer", "Piece", "Slot", "Template", "UserText", "build_promp
 ChatRenderer = Callable[[list[dict[str, str]]], str]
 """Turns -> prompt text, with the generation prompt (a tokenizer's chat template)."""
 
-_PLACEHOLDER = re.compile(r"\{(passages|passage|number|question)\}")
+_PLACEHOLDER = re.compile(r"\{(passages|passage|number|index|question)\}")
 # Two private-use characters: they cannot be changed by a chat template's trimming or casing.
 _MARK = "\ue000{}\ue001"
-_MARKED = re.compile("\ue000(passages|passage|number|question)\ue001")
+_MARKED = re.compile("\ue000(passages|passage|number|index|question)\ue001")
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,13 @@ def build_prompt(
 def lay_out_passages(layout: str, passages: Sequence[UserText | Slot]) -> list[Piece]:
     """Repeat `layout` for each passage."""
     pieces: list[Piece] = []
-    for number, passage in enumerate(passages, start=1):
-        pieces += fill_template(layout, {"passage": [passage], "number": [Template(str(number))]})
+    for index, passage in enumerate(passages):
+        values: dict[str, Sequence[Piece]] = {
+            "passage": [passage],
+            "number": [Template(str(index + 1))],
+            "index": [Template(str(index))],
+        }
+        pieces += fill_template(layout, values)
     return pieces
 
 

@@ -40,12 +40,16 @@ class WindowRow:
         window: Passage tokens and embeddings in it.
         start: Index of the first passage token in `ids`.
         rate: Compression rate.
+        padding: Masked tokens between text and memory tokens.
+        shift: Position id of the first token.
     """
 
     ids: Sequence[int]
     window: Window
     start: int
     rate: int
+    padding: int = 0
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,18 @@ def slot_positions(window: Window, rate: int, *, uniform: bool) -> tuple[list[in
     )
 
 
-def pack_windows(rows: Sequence[WindowRow], pad_id: int, *, uniform: bool) -> CompressBatch:
-    """Stack windows into one right-padded batch and record where their memory tokens stand."""
-    width = max(len(row.ids) for row in rows)
+def pack_windows(
+    rows: Sequence[WindowRow], pad_id: int, *, uniform: bool, least: int = 0
+) -> CompressBatch:
+    """Stack windows into one right-padded batch and record where their memory tokens stand.
+
+    Args:
+        rows: The windows.
+        pad_id: Id that fills padding.
+        uniform: Whether memory tokens take positions spread over the passage.
+        least: Smallest width of the batch.
+    """
+    width = max(least, *(len(row.ids) for row in rows))
     ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
     positions = torch.zeros((len(rows), width), dtype=torch.long)
@@ -157,7 +170,8 @@ def pack_windows(rows: Sequence[WindowRow], pad_id: int, *, uniform: bool) -> Co
         text = size - row.window.embeddings
         ids[i, :size] = torch.tensor(list(row.ids))
         mask[i, :size] = 1
-        positions[i, :size] = torch.arange(size)
+        mask[i, text - row.padding : text] = 0
+        positions[i, :size] = torch.arange(row.shift, row.shift + size)
         if uniform:
             offsets, _ = slot_positions(row.window, row.rate, uniform=True)
             positions[i, text:size] = torch.tensor([row.start + o for o in offsets])

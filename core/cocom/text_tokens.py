@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from cocom.errors import ModelError
+from cocom.errors import InputError, ModelError
 from cocom.plain_tokenizer import text_only
 from cocom.prompt import Piece, Slot, Template, UserText
 from cocom.windows import TextWindow, cut_windows
@@ -174,15 +174,60 @@ class TextTokens:
             end -= 1
         return self.decode(ids[:end]).rstrip("\ufffd")
 
-    def windows(self, text: str, size: int) -> list[TextWindow]:
+    def windows(self, text: str, size: int, *, first: bool = False) -> list[TextWindow]:
         """Cut a text into windows of at most `size` tokens.
 
         Cuts fall after the last sentence end that fits, or at a token boundary where a sentence alone
         is longer (inside a character only if it alone is longer); together the windows hold every
         token of the text, in order.
         """
-        ids, offsets = self._encode(text, first=False)
+        ids, offsets = self._encode(text, first=first)
         return cut_windows(text, ids, offsets, size)
+
+    def windows_after(
+        self, before: str, text: str, size: int
+    ) -> tuple[list[int], list[TextWindow]]:
+        """Cut a text that follows another, both tokenized in one go.
+
+        Args:
+            before: Text that stands before every window.
+            text: What to cut.
+            size: Most tokens of `before` and a window together.
+
+        Returns:
+            The tokens of `before`, and the windows.
+
+        Raises:
+            InputError: `before` leaves no room for the text.
+        """
+        ids, offsets = self._encode(before + text, first=True)
+        edge = len(before)
+        cut = next((i for i, (_, end) in enumerate(offsets) if end > edge), len(ids))
+        if cut >= size:
+            raise InputError(
+                f"the query takes {cut} tokens of the {size} that query and passage have together: "
+                "shorten the query."
+            )
+        own = [(max(start - edge, 0), end - edge) for start, end in offsets[cut:]]
+        return list(ids[:cut]), cut_windows(text, ids[cut:], own, size - cut)
+
+    def around(self, *, pair: bool = False) -> tuple[list[int], list[int], list[int]]:
+        """Special tokens that the tokenizer puts before, between (of a pair) and after texts.
+
+        Raises:
+            ModelError: They cannot be told from the text.
+        """
+        text = self.tokenizer("a", add_special_tokens=False).input_ids
+        texts = ("a", "a") if pair else ("a",)
+        row = list(self.tokenizer(*texts).input_ids)
+        places = [i for i in range(len(row)) if row[i : i + len(text)] == list(text)]
+        if len(places) < len(texts):
+            raise ModelError(
+                f"the tokenizer writes {row} for {texts}: its special tokens cannot be told from the text."
+            )
+        first, last = places[0], places[-1]
+        between = row[first + len(text) : last] if pair else []
+        return row[:first], between, row[last + len(text) :]
 
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """Where each token of `encode_text` starts and ends in characters."""

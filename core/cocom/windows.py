@@ -14,11 +14,15 @@ _SENTENCE_END = re.compile(r"[.!?…؟।۔][\"'”’)\]]*\s+|[。！？]|\n+")
 
 @dataclass(frozen=True)
 class TextWindow:
-    """A stretch of a text: its token ids, and where it starts and ends in characters."""
+    """A stretch of a text: its token ids, and where it starts and ends in characters.
+
+    `before` holds the tokens of the query that the compressor reads first, if it reads one.
+    """
 
     ids: list[int]
     start: int
     end: int
+    before: tuple[int, ...] = ()
 
 
 def cut_windows(

@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from cocom.cli import ask, compress, evaluate, reconstruct, train
+from cocom.cli import ask, compress, convert, evaluate, info, reconstruct, train
 from cocom.errors import CocomError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,8 @@ app.command("compress")(compress.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("train")(train.command)
 app.command("eval")(evaluate.command)
+app.command("info")(info.command)
+app.command("convert")(convert.command)
 
 
 def main() -> None:

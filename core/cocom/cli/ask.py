@@ -22,6 +22,7 @@ def command(
         list[str], typer.Argument(help="Files or folders: txt, md, html, pdf, jsonl.")
     ],
     model: shared.Model = "cocom-tiny",
+    base: shared.Base = None,
     rate: shared.Rate = None,
     passages: Annotated[int, typer.Option(help="Passages to read.")] = 5,
     as_text: Annotated[int, typer.Option(help="Leave this many of the best ones as text.")] = 0,
@@ -37,7 +38,7 @@ def command(
     from cocom.asking import ask, load_passages, make_retriever
 
     started = time.perf_counter()
-    engine = shared.load_model(model, device, dtype)
+    engine = shared.load_model(model, device, dtype, base)
     loaded = time.perf_counter()
     found = load_passages(engine, paths)
     searcher = make_retriever(retriever, found)

@@ -19,6 +19,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     model: shared.Model = "cocom-tiny",
+    base: shared.Base = None,
     rate: shared.Rate = None,
     batch_tokens: Annotated[int, typer.Option(help="Rows in one forward pass.")] = 8192,
     device: shared.Device = None,
@@ -29,7 +30,7 @@ def command(
     from cocom.asking import load_passages
     from cocom.contexts_file import save_contexts
 
-    engine = shared.load_model(model, device, dtype)
+    engine = shared.load_model(model, device, dtype, base)
     passages = load_passages(engine, paths)
     started = time.perf_counter()
     contexts = engine.compress(

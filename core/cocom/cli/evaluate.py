@@ -36,6 +36,7 @@ def command(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Questions decoded at a time.")] = 32,
     model: shared.Model = "cocom-tiny",
+    base: shared.Base = None,
     device: shared.Device = None,
     dtype: shared.Dtype = None,
     as_json: shared.Json = False,
@@ -44,7 +45,7 @@ def command(
     from cocom.evaluation.report import evaluate, table
     from cocom.evaluation.suites import fact_questions, squad_questions
 
-    engine = shared.load_model(model, device, dtype)
+    engine = shared.load_model(model, device, dtype, base)
     sets = {"facts": fact_questions(questions)}
     if squad is not None:
         sets["squad"] = squad_questions(squad)[:limit]

@@ -19,6 +19,7 @@ def command(
     text: Annotated[str | None, typer.Option(help="A text to compress and write back.")] = None,
     limit: Annotated[int, typer.Option(help="Passages to show, from the first.")] = 5,
     model: shared.Model = "cocom-tiny",
+    base: shared.Base = None,
     rate: shared.Rate = None,
     device: shared.Device = None,
     dtype: shared.Dtype = None,
@@ -30,7 +31,7 @@ def command(
 
     if (text is None) == (not paths):
         raise InputError("give either files or --text, and not both.")
-    engine = shared.load_model(model, device, dtype)
+    engine = shared.load_model(model, device, dtype, base)
     passages = [Passage(text, "text")] if text is not None else load_passages(engine, paths or [])
     shown = []
     for context in engine.compress(passages[:limit], rate=rate):

@@ -1,0 +1,100 @@
+"""The published pre-training of COCOM: one batch with its labels and loss (paper, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from cocom.checkpoints.published_rows import LAYOUTS, embed, family_of, memory_ids, pad_id, stacked
+from cocom.errors import InputError
+from cocom.splice import fill_slots
+
+if TYPE_CHECKING:
+    from cocom.engine import Cocom
+
+__all__ = ["PublishedPretraining", "pretraining"]
+
+_TARGET_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class PublishedPretraining:
+    """One batch of a pre-training task, D documents.
+
+    Attributes:
+        enc_input_ids: What the compressor reads, shape (D, L).
+        dec_input_ids: What the decoder reads, shape (D, T).
+        dec_attention_mask: Shape (D, T).
+        labels: Ids to predict, -100 where there is no loss, shape (D, T).
+        context_embeddings: Shape (D, embeddings, hidden).
+        logits: Shape (D, T, vocabulary).
+        loss: Mean cross-entropy over the labelled tokens.
+    """
+
+    enc_input_ids: torch.Tensor
+    dec_input_ids: torch.Tensor
+    dec_attention_mask: torch.Tensor
+    labels: torch.Tensor
+    context_embeddings: torch.Tensor
+    logits: torch.Tensor
+    loss: float
+
+
+def pretraining(
+    model: Cocom, documents: Sequence[str], following: Sequence[str] | None = None
+) -> PublishedPretraining:
+    """A batch of the published pre-training of COCOM (section 3.2).
+
+    Args:
+        model: Loaded from a published COCOM checkpoint.
+        documents: What is compressed.
+        following: What each document is continued by; None writes the document itself (`<AE>`).
+
+    Raises:
+        InputError: Another format, or lists of different lengths.
+    """
+    if family_of(model) not in ("cocom", "light"):
+        raise InputError("only COCOM checkpoints have these pre-training tasks.")
+    targets = documents if following is None else following
+    if len(targets) != len(documents):
+        raise InputError(f"got {len(documents)} documents but {len(targets)} texts that follow.")
+    flat: list[tuple[str, str | None]] = [(d, None) for d in documents]
+    encoded = LAYOUTS[family_of(model)]["fixed"](model, flat, None)
+    text = model.backbone.text
+    memory = memory_ids(model, text, encoded.counts[0])
+    bos, eos = text.bos_id, text.eos_id
+    assert bos is not None
+    if following is None:
+        lead = [text.control_ids["<AE>"], bos, *memory]
+    else:
+        # Tokenized with automatic special tokens, on top of the one it writes.
+        before, _, _ = text.around()
+        lead = [*before, bos, *memory]
+    width = 3 + len(memory) + _TARGET_TOKENS
+    rows = [[*lead, *text.encode_text(t), eos][:width] for t in targets]
+    made = stacked(rows, width, pad_id(text), [], side="left")
+    hidden_from_loss = torch.tensor([pad_id(text), bos, *lead])
+    labels = made.ids.masked_fill(torch.isin(made.ids, hidden_from_loss), -100)
+    slots = torch.isin(made.ids, torch.tensor(memory)).flatten().nonzero().squeeze(1)
+    backbone = model.backbone
+    with torch.no_grad():
+        embeddings = torch.stack(embed(model, encoded))
+        embeds = fill_slots(
+            backbone.embed(made.ids.to(backbone.device)),
+            slots.to(backbone.device),
+            embeddings.flatten(0, 1),
+        )
+        mask = made.mask.to(backbone.device)
+        places = torch.arange(width, device=backbone.device)
+        positions = places.expand_as(mask)
+        with backbone.role("read"):
+            logits = backbone.logits(embeds, mask, positions, places)
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
+        )
+    return PublishedPretraining(
+        encoded.ids, made.ids, made.mask, labels, embeddings, logits, float(loss)
+    )
