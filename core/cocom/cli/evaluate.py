@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,9 @@ def command(
         int | None, typer.Option(help="Ask only this many questions of a file, from the first.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Questions decoded at a time.")] = 32,
+    processes: Annotated[
+        int, typer.Option(help="Processes that share the questions, one thread each, on a CPU.")
+    ] = 1,
     model: shared.Model = "cocom-tiny",
     base: shared.Base = None,
     device: shared.Device = None,
@@ -42,6 +46,7 @@ def command(
     as_json: shared.Json = False,
 ) -> None:
     """Measure a model: text, every rate, no passage and wrong passages on the same questions."""
+    from cocom.evaluation.processes import Workers
     from cocom.evaluation.report import evaluate, table
     from cocom.evaluation.suites import fact_questions, squad_questions
 
@@ -56,17 +61,23 @@ def command(
         "dtype": str(engine.backbone.dtype).removeprefix("torch."),
         "sets": {},
     }
-    for name, asked in sets.items():
-        scores = evaluate(
-            engine,
-            asked,
-            name=name,
-            batch_size=batch_size,
-            progress=shared.show_progress(as_json),
-        )
-        report["sets"][name] = [dataclasses.asdict(score) for score in scores]
-        if not as_json:
-            shared.write(f"{name}: {len(asked)} questions\n{table(scores)}\n")
+    with ExitStack() as stack:
+        workers = None
+        if processes > 1:
+            loading = {"base": shared.bases(base), "device": device, "dtype": dtype}
+            workers = stack.enter_context(Workers(processes, {"name_or_path": model, **loading}))
+        for name, asked in sets.items():
+            scores = evaluate(
+                engine,
+                asked,
+                name=name,
+                batch_size=batch_size,
+                progress=shared.show_progress(as_json),
+                workers=workers,
+            )
+            report["sets"][name] = [dataclasses.asdict(score) for score in scores]
+            if not as_json:
+                shared.write(f"{name}: {len(asked)} questions\n{table(scores)}\n")
     if squad is None:
         report["skipped"] = {"squad": "no file given: pass --squad FILE"}
         if not as_json:

@@ -12,7 +12,19 @@ from cocom.datatypes import Answer, ContextEmbeddings
 from cocom.engine import Cocom
 from cocom.evaluation.metrics import bootstrap_interval, exact_match, f1, match
 
-__all__ = ["Column", "Question", "Scores", "columns_of", "score_column"]
+__all__ = [
+    "Column",
+    "Question",
+    "Scores",
+    "answer_stretch",
+    "columns_of",
+    "score_column",
+    "scores_of",
+    "stretches",
+]
+
+
+_BATCH_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -104,27 +116,73 @@ def score_column(
         batch_size: Questions decoded at a time.
         advance: Called with the number of questions done, after each stretch.
     """
-    chosen = [_passages(question, column) for question in questions]
-    compressed = _compress(model, column, chosen)
     answers: dict[int, Answer] = {}
+    compressed: dict[str, ContextEmbeddings] = {}
     seconds = 0.0
-    # Like lengths together over the whole set, in stretches that show progress.
-    order = sorted(range(len(questions)), key=lambda i: sum(map(len, chosen[i])))
-    stretch = batch_size * 8
-    for start in range(0, len(order), stretch):
-        part = order[start : start + stretch]
-        began = time.perf_counter()
-        found = model.answer_batch(
-            [questions[i].question for i in part],
-            [[compressed.get(text, text) for text in chosen[i]] for i in part],
-            max_new_tokens=max_new_tokens,
-            batch_size=batch_size,
+    for part in stretches(column, questions, batch_size):
+        own = [questions[i] for i in part]
+        found, spent = answer_stretch(
+            model, column, own, compressed, max_new_tokens=max_new_tokens, batch_size=batch_size
         )
-        seconds += time.perf_counter() - began
+        seconds += spent
         answers |= zip(part, found, strict=True)
         if advance is not None:
             advance(len(part))
-    pairs = [(answers[i].text, question.answers) for i, question in enumerate(questions)]
+    return scores_of(column, questions, [answers[i] for i in range(len(questions))], seconds)
+
+
+def stretches(column: Column, questions: Sequence[Question], batch_size: int) -> list[list[int]]:
+    """Indices of the questions in stretches of like length."""
+    lengths = [sum(map(len, _passages(question, column))) for question in questions]
+    order = sorted(range(len(questions)), key=lambda i: lengths[i])
+    size = batch_size * 8
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+def answer_stretch(
+    model: Cocom,
+    column: Column,
+    questions: Sequence[Question],
+    compressed: dict[str, ContextEmbeddings],
+    *,
+    max_new_tokens: int = 24,
+    batch_size: int = 32,
+) -> tuple[list[Answer], float]:
+    """Answer some questions of a column.
+
+    Args:
+        model: Compresses and answers.
+        column: How the passages are given.
+        questions: What is asked.
+        compressed: Passages of this column that are compressed already; grows.
+        max_new_tokens: Most tokens of an answer.
+        batch_size: Most questions decoded at a time; fewer if they are long.
+
+    Returns:
+        The answers, and the seconds it took to read and answer.
+    """
+    chosen = [_passages(question, column) for question in questions]
+    if column.rate is not None:
+        new = dict.fromkeys(t for texts in chosen for t in texts if t not in compressed)
+        made = model.compress(list(new), rate=column.rate, keep_text=False) if new else []
+        compressed |= zip(new, made, strict=True)
+    # On a CPU, batches that leave the cache are slower than smaller ones.
+    longest = max(sum(map(len, texts)) for texts in chosen) // 3 // (column.rate or 1)
+    began = time.perf_counter()
+    found = model.answer_batch(
+        [question.question for question in questions],
+        [[compressed.get(text, text) for text in texts] for texts in chosen],
+        max_new_tokens=max_new_tokens,
+        batch_size=max(1, min(batch_size, _BATCH_ROWS // max(1, longest))),
+    )
+    return found, time.perf_counter() - began
+
+
+def scores_of(
+    column: Column, questions: Sequence[Question], answers: Sequence[Answer], seconds: float
+) -> Scores:
+    """Means and intervals of a column's answers."""
+    pairs = [(a.text, q.answers) for a, q in zip(answers, questions, strict=True)]
     exact = [exact_match(text, gold) for text, gold in pairs]
     overlap = [f1(text, gold) for text, gold in pairs]
     return Scores(
@@ -135,20 +193,10 @@ def score_column(
         f1=statistics.fmean(overlap),
         f1_interval=bootstrap_interval(overlap),
         match=statistics.fmean(match(text, gold) for text, gold in pairs),
-        prompt_rows=statistics.fmean(a.usage.prompt_rows for a in answers.values()),
+        prompt_rows=statistics.fmean(a.usage.prompt_rows for a in answers),
         seconds=seconds,
     )
 
 
 def _passages(question: Question, column: Column) -> tuple[str, ...]:
     return {"right": question.passages, "wrong": question.wrong, "none": ()}[column.passages]
-
-
-def _compress(
-    model: Cocom, column: Column, chosen: Sequence[tuple[str, ...]]
-) -> dict[str, ContextEmbeddings]:
-    if column.rate is None:
-        return {}
-    texts = list(dict.fromkeys(text for passages in chosen for text in passages))
-    made = model.compress(texts, rate=column.rate, keep_text=False)
-    return dict(zip(texts, made, strict=True))

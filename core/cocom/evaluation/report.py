@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from cocom.engine import Cocom
 from cocom.evaluation.columns import Question, Scores, columns_of, score_column
+from cocom.evaluation.processes import Workers
 
 __all__ = ["evaluate", "table"]
 
@@ -19,6 +20,7 @@ def evaluate(
     name: str = "questions",
     batch_size: int = 32,
     progress: bool = False,
+    workers: Workers | None = None,
 ) -> list[Scores]:
     """Score every column of a model on the same questions.
 
@@ -28,15 +30,20 @@ def evaluate(
         name: Shown beside the progress bar.
         batch_size: Questions decoded at a time.
         progress: Show a progress bar.
+        workers: Processes that answer in place of this one; they have loaded the same model.
     """
     scores: list[Scores] = []
     columns = columns_of(model)
     with tqdm(total=len(columns) * len(questions), disable=not progress, unit="question") as bar:
         for column in columns:
             bar.set_description(f"{name}, {column.name}")
-            scores.append(
-                score_column(model, column, questions, batch_size=batch_size, advance=bar.update)
-            )
+            if workers is not None:
+                score = workers.score(column, questions, batch_size=batch_size, advance=bar.update)
+            else:
+                score = score_column(
+                    model, column, questions, batch_size=batch_size, advance=bar.update
+                )
+            scores.append(score)
     return scores
 
 
