@@ -11,7 +11,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_OPTIONS ?=
-QUESTION ?= How long is the main span of the Brooklyn Bridge?
+QUESTION ?= How many elephants did P. T. Barnum lead across the Brooklyn Bridge?
 SAMPLES = core/cocom/samples/documents
 
 BIN = $(VENV)/bin

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +89,23 @@ def test_the_demo_finds_the_right_source_and_reads_fewer_rows(demo) -> None:
     assert result["usage"]["prompt_rows"] < result["usage"]["rows_as_text"] / 2
 
 
-@pytest.mark.xfail(strict=False, reason="the model is under-trained; see its card")
 def test_the_demo_gives_the_right_answer(demo) -> None:
     result, gold = demo
     assert result["answer"] == gold["answer"]
 
 
-@pytest.mark.xfail(strict=True, reason="the model is not good enough yet; see its card")
-def test_most_sample_questions_are_answered(model) -> None:
+def test_as_many_sample_questions_are_answered_as_the_card_says(model) -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    stated = re.search(r"\((\d+) of the 40 on the sample documents", card)
+    assert stated
     retriever = make_retriever("bm25", load_passages(model, [SAMPLES / "documents"]))
     lines = (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     entries = [json.loads(line) for line in lines]
+    assert len(entries) == 40
     answers = [ask(model, e["question"], retriever, max_new_tokens=24).answer.text for e in entries]
     right = [exact_match(a, [e["answer"]]) for a, e in zip(answers, entries, strict=True)]
-    assert sum(right) / len(right) > 0.5
+    # Another processor may round otherwise.
+    assert abs(sum(right) - int(stated[1])) <= 1
 
 
 def test_short_sentences_survive_compression(model) -> None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from cocom import Cocom
 from cocom.checkpoints.published import layouts_of, reproduce
-from cocom.checkpoints.published_pretraining import pretraining
+from cocom.checkpoints.published_pretraining import pretraining, tuning
 from cocom.errors import InputError
 
 CASES = [
@@ -144,6 +144,22 @@ def test_cocoms_pre_training_tasks(case: str, published_case: Find) -> None:
         for part in ("enc_input_ids", "dec_input_ids", "dec_attention_mask", "labels"):
             wanted = golden[f"pretrain.{name}.train.{part}"].long()
             assert torch.equal(getattr(found, part), wanted), (name, part)
+        assert found.loss == pytest.approx(run["loss"], abs=CLOSE)
+
+
+def test_the_fine_tuning_of_2026(published_case: Find) -> None:
+    folder, expected = published_case("naver_pisco_2026")
+    model = _load(folder, None)
+    golden = load_file(folder / "expected.safetensors")
+    runs = [r for r in expected["runs"] if r["id"].endswith(".train")]
+    assert len(runs) == 3
+    for run in runs:
+        questions, documents = _questions(folder, run)
+        found = tuning(model, questions, documents, run["label"])
+        for name in ("dec_input_ids", "labels"):
+            assert torch.equal(getattr(found, name), golden[f"{run['id']}.{name}"].long()), run[
+                "id"
+            ]
         assert found.loss == pytest.approx(run["loss"], abs=CLOSE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from cocom import Cocom, CocomConfig, ContextEmbeddings
 from cocom.errors import DataError
 from cocom.evaluation.columns import Column, Question, columns_of, score_column
+from cocom.evaluation.processes import Workers
 from cocom.evaluation.report import evaluate, table
 from cocom.evaluation.suites import fact_questions, squad_questions
 from cocom.testing import tiny_cocom
@@ -71,6 +73,17 @@ def test_the_control_reads_other_passages(model, monkeypatch) -> None:
 def test_table_says_what_share_of_the_text_score_is_kept(model) -> None:
     scores = evaluate(model, QUESTIONS)
     assert len(table(scores).splitlines()) == 2 + len(columns_of(model))
+
+
+def test_several_processes_give_the_scores_of_one(model, tmp_path) -> None:
+    model.save_pretrained(tmp_path / "model")
+    alone = evaluate(model, QUESTIONS * 5, batch_size=1)
+    loading = {"name_or_path": str(tmp_path / "model"), "device": "cpu"}
+    with Workers(2, loading) as workers:
+        together = evaluate(model, QUESTIONS * 5, batch_size=1, workers=workers)
+    assert [replace(score, seconds=0.0) for score in together] == [
+        replace(score, seconds=0.0) for score in alone
+    ]
 
 
 def test_fact_questions_hold_the_answer_in_one_passage_and_not_in_the_wrong_ones() -> None:

@@ -34,7 +34,14 @@ from cocom.text_tokens import EncodedPrompt
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["PublishedRun", "layouts_of", "reproduce"]
+__all__ = [
+    "PublishedRun",
+    "decoder_rows",
+    "layouts_of",
+    "read_logits",
+    "reproduce",
+    "request_for",
+]
 
 
 @dataclass(frozen=True)
@@ -112,12 +119,12 @@ def reproduce(
         embeddings = embed(model, encoded)
     per_question = sizes.pop()
     requests = [
-        _request(model, layout, question, embeddings[i * per_question : (i + 1) * per_question])
+        request_for(model, layout, question, embeddings[i * per_question : (i + 1) * per_question])
         for i, question in enumerate(questions)
     ]
-    ids, mask = _decoder_rows(model, requests)
+    ids, mask = decoder_rows(model, requests)
     with torch.no_grad():
-        first = _first_logits(model, requests, ids, mask)
+        first = read_logits(model, requests, ids, mask, [ids.shape[1] - 1])[:, 0]
     options = GenerationOptions(max_new_tokens=max_new_tokens)
     answers = Reader(model.backbone).read(requests, options, batch_size=len(requests))
     return PublishedRun(
@@ -132,20 +139,25 @@ def reproduce(
     )
 
 
-def _request(
-    model: Cocom, layout: str, question: str, embeddings: Sequence[torch.Tensor]
+def request_for(
+    model: Cocom,
+    layout: str,
+    question: str,
+    embeddings: Sequence[torch.Tensor],
+    answer: str | None = None,
 ) -> ReadRequest:
+    """The prompt of a question with its documents' embeddings, and with its answer if one is given."""
     template = _template(model.config.prompt, layout)
     if family_of(model) == "pisco-2026":
         question = harmless(question)
     slots: list[UserText | Slot] = [Slot(i) for i in range(len(embeddings))]
 
     def render(turns: list[dict[str, str]]) -> str:
-        if layout != "collator":
+        if layout != "collator" and answer is None:
             return model.backbone.render_chat(turns)
         # The published collator closes an empty answer before it asks for one.
         return model.backbone.render_chat(
-            [*turns, {"role": "assistant", "content": ""}], close=True
+            [*turns, {"role": "assistant", "content": answer or ""}], close=True
         )
 
     pieces = build_prompt(template, question, slots, render)
@@ -165,10 +177,10 @@ def _template(prompt: PromptTemplate, layout: str) -> PromptTemplate:
     return replace(prompt, user=bos + prompt.user.replace("{bos}", ""))
 
 
-def _decoder_rows(
+def decoder_rows(
     model: Cocom, requests: Sequence[ReadRequest]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids with memory tokens in the slots, and mask, left-padded."""
+    """Ids with memory tokens in the slots, and mask, left-padded, shape (Q, T) each."""
     rows = [_with_memory(model, r.prompt, [len(c) for c in r.contexts]) for r in requests]
     pad = pad_id(model.backbone.text)
     made = stacked(rows, max(map(len, rows)), pad, [], side="left")
@@ -185,9 +197,14 @@ def _with_memory(model: Cocom, prompt: EncodedPrompt, counts: Sequence[int]) -> 
     return [*ids, *prompt.ids[at:]]
 
 
-def _first_logits(
-    model: Cocom, requests: Sequence[ReadRequest], ids: torch.Tensor, mask: torch.Tensor
+def read_logits(
+    model: Cocom,
+    requests: Sequence[ReadRequest],
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    keep: Sequence[int],
 ) -> torch.Tensor:
+    """Logits at the columns `keep` of the decoder's rows, shape (Q, kept, vocabulary)."""
     backbone = model.backbone
     names = model.config.memory_token_names()
     known = torch.tensor([backbone.text.control_ids[name] for name in names])
@@ -196,6 +213,7 @@ def _first_logits(
     embeddings = torch.cat([c.embeddings for r in requests for c in r.contexts])
     embeds = fill_slots(backbone.embed(ids), slots, embeddings)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    last = torch.tensor([ids.shape[1] - 1], device=backbone.device)
     with backbone.role("read"):
-        return backbone.logits(embeds, mask, positions, last)[:, 0]
+        return backbone.logits(
+            embeds, mask, positions, torch.tensor(list(keep), device=backbone.device)
+        )

@@ -1,4 +1,4 @@
-"""The published pre-training of COCOM: one batch with its labels and loss (paper, section 3.2)."""
+"""Published training batches with their labels and loss: COCOM's pre-training, the tuning of 2026."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cocom.checkpoints.published import decoder_rows, read_logits, request_for
 from cocom.checkpoints.published_rows import LAYOUTS, embed, family_of, memory_ids, pad_id, stacked
 from cocom.errors import InputError
 from cocom.splice import fill_slots
@@ -15,7 +16,7 @@ from cocom.splice import fill_slots
 if TYPE_CHECKING:
     from cocom.engine import Cocom
 
-__all__ = ["PublishedPretraining", "pretraining"]
+__all__ = ["PublishedPretraining", "PublishedTuning", "pretraining", "tuning"]
 
 _TARGET_TOKENS = 128
 
@@ -98,3 +99,60 @@ def pretraining(
     return PublishedPretraining(
         encoded.ids, made.ids, made.mask, labels, embeddings, logits, float(loss)
     )
+
+
+@dataclass(frozen=True)
+class PublishedTuning:
+    """One batch of the fine-tuning of 2026, Q questions.
+
+    Attributes:
+        dec_input_ids: What the decoder reads, the answer included, shape (Q, T).
+        dec_attention_mask: Shape (Q, T).
+        labels: Ids to predict, -100 where there is no loss, shape (Q, T).
+        logits: Shape (Q, T, vocabulary).
+        loss: Mean cross-entropy over the labelled tokens.
+    """
+
+    dec_input_ids: torch.Tensor
+    dec_attention_mask: torch.Tensor
+    labels: torch.Tensor
+    logits: torch.Tensor
+    loss: float
+
+
+def tuning(
+    model: Cocom, questions: Sequence[str], documents: Sequence[Sequence[str]], answer: str
+) -> PublishedTuning:
+    """A batch of the published fine-tuning of 2026; the loss begins one token before the answer.
+
+    Args:
+        model: Loaded from a 2026 checkpoint.
+        questions: What is asked.
+        documents: As many for each question as for the others.
+        answer: Of every question.
+
+    Raises:
+        InputError: Another format.
+    """
+    if family_of(model) != "pisco-2026":
+        raise InputError("only checkpoints of 2026 have this fine-tuning.")
+    flat: list[tuple[str, str | None]] = [(d, None) for own in documents for d in own]
+    with torch.no_grad():
+        parts = embed(model, LAYOUTS["pisco-2026"]["prompt"](model, flat, None))
+        size = len(documents[0])
+        groups = [parts[i * size : (i + 1) * size] for i in range(len(questions))]
+        asked = [
+            (request_for(model, "prompt", q, own), request_for(model, "prompt", q, own, answer))
+            for q, own in zip(questions, groups, strict=True)
+        ]
+        answered = [whole for _, whole in asked]
+        ids, mask = decoder_rows(model, answered)
+        labels = ids.clone()
+        for row, (prompt, whole) in enumerate(asked):
+            kept = len(whole.prompt.ids) - len(prompt.prompt.ids) + 1
+            labels[row, : ids.shape[1] - kept] = -100
+        logits = read_logits(model, answered, ids, mask, range(ids.shape[1]))
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
+        )
+    return PublishedTuning(ids, mask, labels, logits, float(loss))
