@@ -147,7 +147,7 @@ def load(
     )
     cocom = Cocom(model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer)
     load_weights(cocom, folder, backbone=False)
-    settle(cocom, device, spread=bool(options.keys() - {"attn_implementation"}))
+    settle(cocom, device, options)
     if cocom.fingerprint != manifest["fingerprint"] and "quantization_config" not in options:
         if dtype in (None, torch.float32, torch.bfloat16):
             raise CheckpointError(
@@ -159,14 +159,16 @@ def load(
     return cocom
 
 
-def settle(model: Cocom, device: torch.device, *, spread: bool = False) -> None:
+def settle(model: Cocom, device: torch.device, options: Mapping[str, Any]) -> None:
     """Put a model where it belongs, ready for use.
 
     Args:
         model: Changed in place.
         device: Where it goes.
-        spread: The language model has a place already (a device map, quantized weights).
+        options: What the language model was loaded with; a device map or quantization has given it
+            a place already.
     """
+    spread = bool(options.keys() - {"attn_implementation"})
     for name, module in model.modules().items():
         if spread and name == "backbone":
             words: Any = model.backbone.model.get_input_embeddings()

@@ -19,9 +19,8 @@ from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplat
 from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 
-__all__ = ["ADDED", "LAYOUTS", "LIGHT_LAYOUTS", "configure", "preview", "read"]
+__all__ = ["LAYOUTS", "LIGHT_LAYOUTS", "configure", "preview", "read"]
 
-ADDED = ("<MEM>", "<AE>", "<ENC>", "<SEP>")
 LAYOUTS = ("fixed", "append")
 LIGHT_LAYOUTS = ("fixed", "hub")
 _CONTEXT = 128  # passage tokens of the published training; no config.json says it
@@ -106,7 +105,7 @@ def read(source: Source, config: dict[str, Any], options: LoadOptions) -> Cocom:
         adapted = f"{prefix}{layer}.base_layer.{leaf}"
         return adapted if adapted in tensors else prefix + name
 
-    rows = len(tokenizer) + len(ADDED)
+    rows = len(tokenizer) + len(settings.control_token_names())
     model = full_model(base, rows, tensors, stored, options)
     encoder = _encoder(encoder_base, tensors, options) if light else None
     cocom = Cocom(model, tokenizer, settings, encoder=encoder, encoder_tokenizer=encoder_tokenizer)

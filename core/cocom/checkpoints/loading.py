@@ -89,7 +89,7 @@ def load(
             cocom: Cocom = FORMATS[name].read(source, config, options)
     except ConfigError as error:
         raise CheckpointError(f"'{source.name}' cannot be used: {error}") from error
-    persistence.settle(cocom, place, spread=bool(model_options.keys() - {"attn_implementation"}))
+    persistence.settle(cocom, place, model_options)
     return cocom
 
 

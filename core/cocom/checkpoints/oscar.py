@@ -18,9 +18,8 @@ from cocom.engine import Cocom
 from cocom.errors import CheckpointError
 from cocom.text_tokens import TextTokens
 
-__all__ = ["LAYOUTS", "configure", "preview", "read"]
+__all__ = ["configure", "preview", "read"]
 
-LAYOUTS = ("trained", "hub128")
 _TRIMMED = "mistral_trimmed"
 _QUERY_TOKENS = 64  # the room for a query, on top of the passage's
 
@@ -31,7 +30,7 @@ def configure(config: dict[str, Any], options: LoadOptions, tokenizer: Any) -> C
     Raises:
         CheckpointError: A value is missing or cannot be.
     """
-    settings = pisco.configure({**config, "compr_model_name": None}, options)
+    settings = pisco.configure(config, options)
     trimmed = config["compr_model_name"] == _TRIMMED
     text = None if tokenizer is None else TextTokens(tokenizer)
     special = 1 if text is None else sum(map(len, text.around()))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from cocom.checkpoints.source import HubOptions, Source
+from cocom.checkpoints.source import HubOptions, Source, first_line
 from cocom.checkpoints.tensors import Tensors, read_safetensors
 from cocom.errors import CheckpointError
 
@@ -120,13 +120,8 @@ def _loaded(
         return load(base, trust_remote_code=False, **options.hub.for_base(), **more)
     except Exception as error:
         raise CheckpointError(
-            f"{what} '{base}' cannot be loaded ({_first_line(error)}): say where it is with base=."
+            f"{what} '{base}' cannot be loaded ({first_line(error)}): say where it is with base=."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _complete(model: Any, report: dict[str, Any], base: str) -> Any:
@@ -218,7 +213,7 @@ def built_model(
         )
     except Exception as error:
         raise CheckpointError(
-            f"{tensors.where} cannot be put into {kind.__name__}: {_first_line(error)}"
+            f"{tensors.where} cannot be put into {kind.__name__}: {first_line(error)}"
         ) from error
     missing = [k for k in report["missing_keys"] if not (tied and k == "lm_head.weight")]
     if missing or report["unexpected_keys"]:
@@ -254,7 +249,7 @@ def complete_model(source: Source, folder: str, options: LoadOptions) -> PreTrai
         kind = MODEL_MAPPING[type(shape)]
     except Exception as error:
         raise CheckpointError(
-            f"'{source.name}/{folder}' is no model this can read ({_first_line(error)})."
+            f"'{source.name}/{folder}' is no model this can read ({first_line(error)})."
         ) from error
     tensors = read_safetensors(source, f"{folder}/model")
     tensors.drop("lm_head.weight")
@@ -285,7 +280,7 @@ def stripped_tokenizer(folder: Path, added: tuple[str, ...]) -> PreTrainedTokeni
         )
         whole = json.loads(tokenizer.backend_tokenizer.to_str())
     except Exception as error:
-        raise CheckpointError(f"'{folder}' cannot be read: {_first_line(error)}") from error
+        raise CheckpointError(f"'{folder}' cannot be read: {first_line(error)}") from error
     kept = [t for t in whole["added_tokens"] if t["content"] not in added]
     gone = [t["id"] for t in whole["added_tokens"] if t["content"] in added]
     size = len(tokenizer) - len(gone)

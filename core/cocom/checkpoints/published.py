@@ -124,7 +124,7 @@ def reproduce(
     ]
     ids, mask = decoder_rows(model, requests)
     with torch.no_grad():
-        first = read_logits(model, requests, ids, mask, [ids.shape[1] - 1])[:, 0]
+        first = read_logits(model, embeddings, ids, mask, [ids.shape[1] - 1])[:, 0]
     options = GenerationOptions(max_new_tokens=max_new_tokens)
     answers = Reader(model.backbone).read(requests, options, batch_size=len(requests))
     return PublishedRun(
@@ -199,21 +199,34 @@ def _with_memory(model: Cocom, prompt: EncodedPrompt, counts: Sequence[int]) -> 
 
 def read_logits(
     model: Cocom,
-    requests: Sequence[ReadRequest],
+    embeddings: Sequence[torch.Tensor],
     ids: torch.Tensor,
     mask: torch.Tensor,
     keep: Sequence[int],
+    positions: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Logits at the columns `keep` of the decoder's rows, shape (Q, kept, vocabulary)."""
+    """Logits at the columns `keep` of the decoder's rows, shape (Q, kept, vocabulary).
+
+    Args:
+        model: Reads.
+        embeddings: What goes into the memory tokens' places, in their order.
+        ids: Shape (Q, T).
+        mask: Shape (Q, T).
+        keep: Columns.
+        positions: Shape (Q, T); None counts real tokens.
+    """
     backbone = model.backbone
     names = model.config.memory_token_names()
     known = torch.tensor([backbone.text.control_ids[name] for name in names])
     slots = torch.isin(ids, known).flatten().nonzero().squeeze(1).to(backbone.device)
     ids, mask = ids.to(backbone.device), mask.to(backbone.device)
-    embeddings = torch.cat([c.embeddings for r in requests for c in r.contexts])
-    embeds = fill_slots(backbone.embed(ids), slots, embeddings)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    embeds = fill_slots(backbone.embed(ids), slots, torch.cat(list(embeddings)))
+    if positions is None:
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
     with backbone.role("read"):
         return backbone.logits(
-            embeds, mask, positions, torch.tensor(list(keep), device=backbone.device)
+            embeds,
+            mask,
+            positions.to(backbone.device),
+            torch.tensor(list(keep), device=backbone.device),
         )

@@ -11,7 +11,6 @@ import torch
 from cocom.checkpoints.published import decoder_rows, read_logits, request_for
 from cocom.checkpoints.published_rows import LAYOUTS, embed, family_of, memory_ids, pad_id, stacked
 from cocom.errors import InputError
-from cocom.splice import fill_slots
 
 if TYPE_CHECKING:
     from cocom.engine import Cocom
@@ -79,26 +78,14 @@ def pretraining(
     made = stacked(rows, width, pad_id(text), [], side="left")
     hidden_from_loss = torch.tensor([pad_id(text), bos, *lead])
     labels = made.ids.masked_fill(torch.isin(made.ids, hidden_from_loss), -100)
-    slots = torch.isin(made.ids, torch.tensor(memory)).flatten().nonzero().squeeze(1)
-    backbone = model.backbone
+    places = torch.arange(width)
     with torch.no_grad():
         embeddings = torch.stack(embed(model, encoded))
-        embeds = fill_slots(
-            backbone.embed(made.ids.to(backbone.device)),
-            slots.to(backbone.device),
-            embeddings.flatten(0, 1),
+        logits = read_logits(
+            model, list(embeddings), made.ids, made.mask, range(width), places.expand_as(made.ids)
         )
-        mask = made.mask.to(backbone.device)
-        places = torch.arange(width, device=backbone.device)
-        positions = places.expand_as(mask)
-        with backbone.role("read"):
-            logits = backbone.logits(embeds, mask, positions, places)
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
-        )
-    return PublishedPretraining(
-        encoded.ids, made.ids, made.mask, labels, embeddings, logits, float(loss)
-    )
+        loss = _loss(logits, labels)
+    return PublishedPretraining(encoded.ids, made.ids, made.mask, labels, embeddings, logits, loss)
 
 
 @dataclass(frozen=True)
@@ -151,8 +138,14 @@ def tuning(
         for row, (prompt, whole) in enumerate(asked):
             kept = len(whole.prompt.ids) - len(prompt.prompt.ids) + 1
             labels[row, : ids.shape[1] - kept] = -100
-        logits = read_logits(model, answered, ids, mask, range(ids.shape[1]))
-        loss = torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
-        )
-    return PublishedTuning(ids, mask, labels, logits, float(loss))
+        logits = read_logits(model, parts, ids, mask, range(ids.shape[1]))
+        loss = _loss(logits, labels)
+    return PublishedTuning(ids, mask, labels, logits, loss)
+
+
+def _loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Mean cross-entropy of each place's logits with the next place's label."""
+    found = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten().to(logits.device)
+    )
+    return float(found)

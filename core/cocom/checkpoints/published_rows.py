@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class EncodedDocuments:
-    """Rows for the compressor; `places` are the memory tokens' (row, column), in order."""
+    """Rows for the compressor; `memory` holds the memory tokens' places in all of them, flat."""
 
     ids: torch.Tensor
     mask: torch.Tensor

@@ -13,7 +13,7 @@ from typing import Any
 
 from cocom.errors import CheckpointError
 
-__all__ = ["HubOptions", "Source"]
+__all__ = ["HubOptions", "Source", "first_line"]
 
 
 @dataclass(frozen=True)
@@ -207,12 +207,17 @@ class Source:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> CheckpointError:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return CheckpointError(
-            f"'{self.name}' is no folder here, and the hub gave no such repository: {first}"
+            f"'{self.name}' is no folder here, and the hub gave no such repository: {first_line(error)}"
         )
 
 
 def _is_ours(name: str) -> bool:
     """Settings, tokenizers and weights that are no pickles; never code."""
     return name.endswith((".json", ".safetensors", ".model", ".txt", ".jinja"))
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

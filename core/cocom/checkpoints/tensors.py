@@ -36,9 +36,9 @@ class Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._left
 
-    def names(self, prefix: str = "") -> list[str]:
-        """Names that start with `prefix`, without it."""
-        return [name.removeprefix(prefix) for name in self._left if name.startswith(prefix)]
+    def names(self) -> list[str]:
+        """Names of what is left."""
+        return list(self._left)
 
     def take(self, name: str, shape: tuple[int, ...] | None = None) -> torch.Tensor:
         """Remove a tensor and return it.
@@ -56,11 +56,6 @@ class Tensors:
                 f"{tuple(shape)}: the checkpoint and its base model do not belong together."
             )
         return tensor
-
-    def take_all(self, prefix: str) -> dict[str, torch.Tensor]:
-        """Remove every tensor whose name starts with `prefix`; names without it."""
-        names = [name for name in self._left if name.startswith(prefix)]
-        return {name.removeprefix(prefix): self._left.pop(name) for name in names}
 
     def drop(self, name: str) -> None:
         """Remove a tensor that is known to be of no use, if it is there."""
