@@ -269,7 +269,7 @@ def test_settled_text_is_the_start_of_the_answer(model: Cocom, text: str, stops:
     final = reader._answer(model.request("Who?", []), ids, options).text
     sent = ""
     for end in range(len(ids) + 1):
-        settled = reader._settled(ids[:end], options)
+        settled = reader.settled(ids[:end], options)
         assert final.startswith(settled)
         assert settled.startswith(sent) or sent.startswith(settled)
         sent = max(sent, settled, key=len)
@@ -307,7 +307,7 @@ def test_closing_a_stream_stops_generating_and_frees_the_model(model: Cocom) -> 
         stream.close()
         done = len(steps)
         assert done < 1000
-        assert not any(t.name == "cocom-stream" for t in threading.enumerate())
+        assert not any(t.name == "cocom-batcher" for t in threading.enumerate())
     assert written(model, "next").text == "next"
     assert len(steps) == done
     assert list(stream) == []
@@ -315,7 +315,7 @@ def test_closing_a_stream_stops_generating_and_frees_the_model(model: Cocom) -> 
 
 def test_a_stream_that_is_never_started_costs_nothing(model: Cocom) -> None:
     model.stream("Who?")
-    assert not any(t.name == "cocom-stream" for t in threading.enumerate())
+    assert not any(t.name == "cocom-batcher" for t in threading.enumerate())
 
 
 def test_a_stream_left_half_read_does_not_block_others(model: Cocom) -> None:

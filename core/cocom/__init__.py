@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplate
     from cocom.contexts_file import load_contexts, save_contexts
-    from cocom.datatypes import Answer, ContextEmbeddings, Passage, Usage, Window
+    from cocom.datatypes import Answer, ContextEmbeddings, Passage, Turn, Usage, Window
     from cocom.engine import Cocom
     from cocom.errors import CocomError
     from cocom.generation import GenerationOptions
+    from cocom.references import Reference
+    from cocom.store import ContextStore, MemoryStore
     from cocom.streaming import AnswerStream
+    from cocom.view import CocomView
 
 __version__ = "0.1.0"
 
@@ -34,12 +37,17 @@ _HOME = {
     "Cocom": "cocom.engine",
     "CocomConfig": "cocom.config",
     "CocomError": "cocom.errors",
+    "CocomView": "cocom.view",
     "ContextEmbeddings": "cocom.datatypes",
+    "ContextStore": "cocom.store",
     "EncoderConfig": "cocom.config",
     "GenerationOptions": "cocom.generation",
     "LoraSettings": "cocom.config",
+    "MemoryStore": "cocom.store",
     "Passage": "cocom.datatypes",
     "PromptTemplate": "cocom.config",
+    "Reference": "cocom.references",
+    "Turn": "cocom.datatypes",
     "Usage": "cocom.datatypes",
     "Window": "cocom.datatypes",
     "load_contexts": "cocom.contexts_file",
@@ -52,12 +60,17 @@ __all__ = [
     "Cocom",
     "CocomConfig",
     "CocomError",
+    "CocomView",
     "ContextEmbeddings",
+    "ContextStore",
     "EncoderConfig",
     "GenerationOptions",
     "LoraSettings",
+    "MemoryStore",
     "Passage",
     "PromptTemplate",
+    "Reference",
+    "Turn",
     "Usage",
     "Window",
     "__version__",

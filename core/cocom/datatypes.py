@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Answer", "ContextEmbeddings", "FinishReason", "Passage", "Usage", "Window"]
+__all__ = [
+    "Answer",
+    "ContextEmbeddings",
+    "FinishReason",
+    "Passage",
+    "Role",
+    "Turn",
+    "Usage",
+    "Window",
+]
 
 FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,19 @@ class ContextEmbeddings:
 
     def __len__(self) -> int:
         return int(self.embeddings.shape[0])
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: What is said: a text, or texts and context embeddings in their order.
+    """
+
+    role: Role
+    content: str | Sequence[str | ContextEmbeddings]
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from cocom.backbone import Backbone
+from cocom.batcher import MicroBatcher
 from cocom.compressor import Compressor, WindowCompressor
 from cocom.config import CocomConfig
-from cocom.datatypes import Answer, ContextEmbeddings, Passage
+from cocom.datatypes import Answer, ContextEmbeddings, Passage, Turn
 from cocom.decoder_compressor import DecoderCompressor
 from cocom.encoder_compressor import EncoderCompressor
-from cocom.errors import EmptyPassageError, FingerprintError, InputError
+from cocom.errors import InputError
 from cocom.fingerprint import fingerprint_of
-from cocom.generation import GenerationOptions, before_stop
-from cocom.prompt import Slot, UserText, build_prompt, fill_template
+from cocom.generation import before_stop, generation_options
+from cocom.prompt import Slot, fill_template
 from cocom.reader import Reader, ReadRequest
+from cocom.requests import (
+    PassageLike,
+    check_fingerprint,
+    conversation_request,
+    question_request,
+)
 from cocom.streaming import AnswerStream
 
 if TYPE_CHECKING:
@@ -27,9 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Cocom", "PassageLike"]
-
-PassageLike = str | Passage | ContextEmbeddings
-"""A passage to read: text is read as text, context embeddings through their slots."""
 
 
 class Cocom:
@@ -331,7 +336,7 @@ class Cocom:
                 "pass one list a question (it may be empty)."
             )
         requests = [self.request(q, p) for q, p in zip(questions, passages, strict=True)]
-        return self._reader.read(requests, _options(options), batch_size=batch_size)
+        return self._reader.read(requests, generation_options(options), batch_size=batch_size)
 
     def stream(
         self, question: str, passages: Sequence[PassageLike] = (), **options: Any
@@ -340,7 +345,38 @@ class Cocom:
 
         Iterate over the result for the text; its `answer` has text and usage afterwards.
         """
-        return self._reader.stream(self.request(question, passages), _options(options))
+        return self.batcher.stream(self.request(question, passages), generation_options(options))
+
+    def chat(self, turns: str | Sequence[Turn], **options: Any) -> Answer:
+        """Continue a conversation in which any turn may hold context embeddings.
+
+        Turns go through the tokenizer's chat template if `config.prompt.chat` is on. Else each exchange
+        is laid out as a question in training; see `cocom.turns`.
+
+        Args:
+            turns: The conversation so far, or a text for a single user turn.
+            **options: Fields of `GenerationOptions`.
+
+        Raises:
+            FingerprintError: Context embeddings that another model made.
+            PromptTooLongError: Prompt and answer do not fit the model.
+            InputError: Nothing to read, an unknown role or a bad option.
+            ModelError: The chat template refuses the turns.
+        """
+        return self._reader.read([self.chat_request(turns)], generation_options(options))[0]
+
+    def stream_chat(self, turns: str | Sequence[Turn], **options: Any) -> AnswerStream:
+        """Continue a conversation piece by piece; arguments and errors as `chat`."""
+        return self.batcher.stream(self.chat_request(turns), generation_options(options))
+
+    @cached_property
+    def batcher(self) -> MicroBatcher:
+        """The queue through which streams and concurrent callers reach the model."""
+        return MicroBatcher(self._reader)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The model without its queue, which belongs to this process."""
+        return {name: value for name, value in self.__dict__.items() if name != "batcher"}
 
     def reconstruct(self, contexts: ContextEmbeddings, **options: Any) -> str:
         """Write a passage back from its embeddings: what survived the compression.
@@ -351,7 +387,7 @@ class Cocom:
             contexts: One passage's context embeddings.
             **options: Fields of `GenerationOptions`; by default as many tokens as were compressed.
         """
-        self._check_fingerprint(contexts, 0)
+        check_fingerprint(self.fingerprint, contexts, 0)
         ids: list[int] = []
         start = 0
         compressed = sum(window.tokens for window in contexts.windows)
@@ -366,9 +402,9 @@ class Cocom:
             # A light compressor counts tokens of its own, the reader may need more for the same text.
             share = -(-contexts.text_tokens * window.tokens // compressed)
             room = max(window.tokens, share) + 8
-            settings = _options({"max_new_tokens": room, **options})
+            settings = generation_options({"max_new_tokens": room, **options})
             ids += self._reader.read([ReadRequest(prompt, (one,))], settings)[0].token_ids
-        stop = _options(options).stop
+        stop = generation_options(options).stop
         return before_stop(self.backbone.text.decode(ids), stop)[0].strip()
 
     def count_tokens(self, text: str) -> int:
@@ -377,51 +413,8 @@ class Cocom:
 
     def request(self, question: str, passages: Sequence[PassageLike]) -> ReadRequest:
         """Build the prompt of a question: token ids, slots, and the embeddings to put there."""
-        if not isinstance(question, str) or not question.strip():
-            raise InputError(f"question must be a text that asks something, got {question!r}.")
-        if isinstance(passages, str | Passage | ContextEmbeddings):
-            raise InputError(
-                f"passages must be a sequence, got a single {type(passages).__name__}: put it in a list."
-            )
-        contexts: list[ContextEmbeddings] = []
-        parts: list[UserText | Slot] = []
-        for i, passage in enumerate(passages):
-            if isinstance(passage, ContextEmbeddings):
-                self._check_fingerprint(passage, i)
-                parts.append(Slot(len(contexts)))
-                contexts.append(passage)
-                continue
-            text = passage.text if isinstance(passage, Passage) else passage
-            if not isinstance(text, str):
-                raise InputError(
-                    f"passage {i} must be text or context embeddings, got {type(text).__name__}."
-                )
-            if not text.strip():
-                raise EmptyPassageError(
-                    f"passage {i} has no text to read, got {text[:20]!r}: leave it out."
-                )
-            parts.append(UserText(text))
-        pieces = build_prompt(
-            self.config.prompt, question.strip(), parts, self.backbone.render_chat
-        )
-        return ReadRequest(self.backbone.text.encode(pieces), tuple(contexts))
+        return question_request(self.backbone, self.fingerprint, question, passages)
 
-    def _check_fingerprint(self, contexts: ContextEmbeddings, index: int) -> None:
-        if contexts.fingerprint != self.fingerprint:
-            raise FingerprintError(
-                f"passage {index} was compressed by model {contexts.fingerprint[:12]}, but this model is "
-                f"{self.fingerprint[:12]}: compress the passage again, or load the model that did."
-            )
-
-
-def _options(values: Mapping[str, Any]) -> GenerationOptions:
-    try:
-        return GenerationOptions(**values)
-    except TypeError:
-        known = sorted(GenerationOptions.__dataclass_fields__)
-        unknown = sorted(set(values) - set(known))
-        if not unknown:
-            raise
-        raise InputError(
-            f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}."
-        ) from None
+    def chat_request(self, turns: str | Sequence[Turn]) -> ReadRequest:
+        """Build the prompt of a conversation; errors as `chat`."""
+        return conversation_request(self.backbone, self.fingerprint, turns)

@@ -6,9 +6,12 @@ CocomError
 │   ├── EmptyPassageError        a passage without text
 │   ├── PromptTooLongError       prompt, passages and answer do not fit the model
 │   ├── SlotMismatchError        slots in the prompt and embeddings given differ in number
+│   ├── InvalidReferenceError    a reference that was guessed, changed or made for another namespace
+│   ├── MissingContextError      a reference whose passage is not in the store any more
 │   └── DataError                a data file that cannot be read; carries the line number
 ├── FingerprintError         context embeddings made by another model
 ├── ModelError               the backbone lacks something the method needs
+├── AnswerTimeoutError       no answer within the time that was given (also a TimeoutError)
 ├── CheckpointError          a model folder that is incomplete, foreign or damaged
 └── MissingExtraError        an optional dependency is not installed (also an ImportError)
 """
@@ -16,6 +19,7 @@ CocomError
 from __future__ import annotations
 
 __all__ = [
+    "AnswerTimeoutError",
     "CheckpointError",
     "CocomError",
     "ConfigError",
@@ -23,6 +27,8 @@ __all__ = [
     "EmptyPassageError",
     "FingerprintError",
     "InputError",
+    "InvalidReferenceError",
+    "MissingContextError",
     "MissingExtraError",
     "ModelError",
     "PromptTooLongError",
@@ -54,6 +60,14 @@ class SlotMismatchError(InputError):
     """The slots in a prompt and the embeddings to put there differ in number."""
 
 
+class InvalidReferenceError(InputError):
+    """A reference that this namespace did not make, or not so."""
+
+
+class MissingContextError(InputError):
+    """A reference whose passage is not in the store any more."""
+
+
 class DataError(InputError):
     """A data file with a line that cannot be used; the message gives file and line."""
 
@@ -64,6 +78,10 @@ class FingerprintError(CocomError, ValueError):
 
 class ModelError(CocomError):
     """A backbone that lacks something the method needs."""
+
+
+class AnswerTimeoutError(CocomError, TimeoutError):
+    """No answer within the time that was given."""
 
 
 class CheckpointError(CocomError):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from cocom.errors import InputError
 
-__all__ = ["GenerationOptions", "before_stop", "started_stop", "until_end"]
+__all__ = [
+    "GenerationOptions",
+    "before_stop",
+    "generation_options",
+    "started_stop",
+    "until_end",
+]
 
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "max_new_tokens": (int,),
@@ -66,6 +73,24 @@ class GenerationOptions:
             )
         if "" in self.stop:
             raise InputError("stop holds an empty string, which would end every answer at once.")
+
+
+def generation_options(values: Mapping[str, Any]) -> GenerationOptions:
+    """Options from a call's keyword arguments.
+
+    Raises:
+        InputError: An unknown name, or a value that cannot be.
+    """
+    try:
+        return GenerationOptions(**values)
+    except TypeError:
+        known = sorted(GenerationOptions.__dataclass_fields__)
+        unknown = sorted(set(values) - set(known))
+        if not unknown:
+            raise
+        raise InputError(
+            f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}."
+        ) from None
 
 
 def before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:

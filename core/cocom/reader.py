@@ -1,25 +1,23 @@
-"""Prompts with slots + context embeddings -> answers, batched or streamed."""
+"""Prompts with slots + context embeddings -> answers, in batches whose rows can be followed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
-from transformers.generation.streamers import BaseStreamer
 
 from cocom.backbone import Backbone
 from cocom.datatypes import Answer, ContextEmbeddings, FinishReason, Usage
 from cocom.errors import InputError, PromptTooLongError, SlotMismatchError
 from cocom.generation import GenerationOptions, before_stop, started_stop, until_end
 from cocom.splice import ReadRow, fill_slots, pack_prompts
-from cocom.streaming import AnswerStream
 from cocom.text_tokens import EncodedPrompt
 
-__all__ = ["ReadRequest", "Reader"]
+__all__ = ["ReadRequest", "Reader", "Watcher"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,19 @@ class ReadRequest:
     def replaced_tokens(self) -> int:
         """Text tokens that the embeddings stand for."""
         return sum(self.contexts[c].text_tokens for _, c in self.prompt.slots)
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who follows one row while it is generated.
+
+    Attributes:
+        stopped: Asked after every token; True ends the row.
+        on_token: Told every token, the last one included; not with beam search.
+    """
+
+    stopped: Callable[[], bool]
+    on_token: Callable[[int], None] | None = None
 
 
 class Reader:
@@ -73,7 +84,7 @@ class Reader:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, got {batch_size}.")
         for request in requests:
-            self._check_length(request, options)
+            self.check_length(request, options)
         order = sorted(range(len(requests)), key=lambda i: -requests[i].rows)
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), batch_size):
@@ -83,32 +94,36 @@ class Reader:
                 answers[i] = self._answer(requests[i], ids, options)
         return [answers[i] for i in range(len(requests))]
 
-    def stream(self, request: ReadRequest, options: GenerationOptions) -> AnswerStream:
-        """Yield an answer's text piece by piece; together the pieces are the answer's text.
+    def read_watched(
+        self,
+        requests: Sequence[ReadRequest],
+        options: GenerationOptions,
+        watchers: Sequence[Watcher | None],
+    ) -> list[Answer]:
+        """Generate answers as one batch, each row's tokens told as they come.
 
-        An error while generating is raised here. Closing the stream stops the generation.
+        Args:
+            requests: Prompts with their contexts.
+            options: How to decode.
+            watchers: For each request, who is told of its tokens and may stop it, or None.
 
         Raises:
-            InputError: Beam search was asked for; its text is known at the end only.
             PromptTooLongError: Prompt and answer do not fit the model.
         """
-        if options.beams > 1:
-            raise InputError(
-                f"streaming cannot use beam search, got beams {options.beams}: set it to 1."
-            )
-        self._check_length(request, options)
-        return AnswerStream(
-            generate=lambda streamer, stop: self._generate([request], options, streamer, stop),
-            settled=lambda ids: self._settled(ids, options),
-            finish=lambda ids: self._answer(request, ids, options),
-        )
+        rows = self._generate(requests, options, watchers)
+        return [self._answer(r, ids, options) for r, ids in zip(requests, rows, strict=True)]
 
-    def _settled(self, ids: Sequence[int], options: GenerationOptions) -> str:
+    def settled(self, ids: Sequence[int], options: GenerationOptions) -> str:
         """Text so far that no later token can change: whole characters, no start of a stop string."""
         text, _ = before_stop(self._backbone.text.decode_settled(ids), options.stop)
         return text[: len(text) - started_stop(text, options.stop)].strip()
 
-    def _check_length(self, request: ReadRequest, options: GenerationOptions) -> None:
+    def check_length(self, request: ReadRequest, options: GenerationOptions) -> None:
+        """Make sure that prompt and answer fit the model.
+
+        Raises:
+            PromptTooLongError: They do not.
+        """
         limit = self._backbone.max_positions
         if limit is None:
             return
@@ -128,8 +143,7 @@ class Reader:
         self,
         requests: Sequence[ReadRequest],
         options: GenerationOptions,
-        streamer: BaseStreamer | None = None,
-        stop: StoppingCriteria | None = None,
+        watchers: Sequence[Watcher | None] = (),
     ) -> list[list[int]]:
         backbone = self._backbone
         for request in requests:
@@ -156,18 +170,18 @@ class Reader:
             extra: dict[str, Any] = {}
             if self._uniform:
                 extra["position_ids"] = batch.position_ids
-            criteria: list[StoppingCriteria] = []
-            if options.stop:
-                criteria.append(_StopStrings(self, options))
-            if stop is not None:
-                criteria.append(stop)
+            criteria = StoppingCriteriaList()
+            if options.stop or any(watchers):
+                decode = backbone.text.decode
+                criteria.append(
+                    _Rows(watchers or [None] * len(requests), options, self._ends, decode)
+                )
             generator: Any = backbone.model
             output = generator.generate(
                 inputs_embeds=embeds,
                 attention_mask=batch.attention_mask,
                 generation_config=settings,
-                stopping_criteria=StoppingCriteriaList(criteria),
-                streamer=streamer,
+                stopping_criteria=criteria,
                 **extra,
             )
         found = [until_end(row.tolist(), self._ends) for row in output]
@@ -222,16 +236,38 @@ class Reader:
         return Answer(text.strip(), tuple(ids), finish, usage)
 
 
-class _StopStrings(StoppingCriteria):
-    """Ends a row once its text holds a stop string, however tokens divide it."""
+class _Rows(StoppingCriteria):
+    """Sees every row after every token: tells its watcher, and ends it where it is to end."""
 
-    def __init__(self, reader: Reader, options: GenerationOptions) -> None:
-        self._decode = reader._backbone.text.decode
+    def __init__(
+        self,
+        watchers: Sequence[Watcher | None],
+        options: GenerationOptions,
+        ends: Set[int],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self._watchers = watchers
         self._stop = options.stop
+        self._beams = options.beams
+        self._ends = ends
+        self._decode = decode
+        self._done = [False] * (len(watchers) * options.beams)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        done = [before_stop(self._decode(row), self._stop)[1] for row in input_ids.tolist()]
-        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+        for i, ids in enumerate(input_ids.tolist()):
+            # A row of a beam search may be taken over by another beam, and so become undone.
+            if not self._done[i] or self._beams > 1:
+                self._done[i] = self._ends_now(ids, self._watchers[i // self._beams])
+        return torch.tensor(self._done, dtype=torch.bool, device=input_ids.device)
+
+    def _ends_now(self, ids: list[int], watcher: Watcher | None) -> bool:
+        """Whether a row ends with its last token: a stop string however tokens divide it, or stopped."""
+        if watcher is not None and watcher.on_token is not None:
+            watcher.on_token(ids[-1])
+        stopped = watcher is not None and watcher.stopped()
+        if stopped or ids[-1] in self._ends:
+            return stopped or self._beams == 1
+        return bool(self._stop) and before_stop(self._decode(ids), self._stop)[1]
 
 
 def _check_counts(request: ReadRequest) -> None:

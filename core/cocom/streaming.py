@@ -1,52 +1,115 @@
-"""One answer, piece by piece: generation in a thread of its own, errors and cancelling passed on."""
+"""One answer, piece by piece: for threads and for event loops, errors and cancelling passed on."""
 
 from __future__ import annotations
 
+import asyncio
 import queue
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any
-
-import torch
-from transformers import StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 
 from cocom.datatypes import Answer
-from cocom.errors import InputError
+from cocom.errors import AnswerTimeoutError, InputError
 
-__all__ = ["AnswerStream"]
+__all__ = ["AnswerStream", "AsyncAnswerStream", "Start", "late"]
+
+Start = Callable[[Callable[[int], None]], "Future[Answer]"]
+"""Starts generating: hands every token to the function it is given, and the answer to the future."""
+
+
+class _Text:
+    """The text of tokens that come one by one, in pieces that no later token changes."""
+
+    def __init__(self, settled: Callable[[Sequence[int]], str]) -> None:
+        self._settled = settled
+        self._ids: list[int] = []
+        self._sent = ""
+        self.answer: Answer | None = None
+
+    def add(self, token: int) -> str:
+        """What this token adds, often nothing."""
+        self._ids.append(token)
+        return self._grow(self._settled(self._ids))
+
+    def finish(self, answer: Answer) -> str:
+        """What is still missing of the answer's text."""
+        self.answer = answer
+        return self._grow(answer.text)
+
+    def _grow(self, text: str) -> str:
+        if len(text) <= len(self._sent) or not text.startswith(self._sent):
+            return ""
+        piece = text[len(self._sent) :]
+        self._sent = text
+        return piece
+
+    def need_answer(self) -> Answer:
+        if self.answer is None:
+            raise InputError("the stream has not been read to its end: iterate over it first.")
+        return self.answer
 
 
 class AnswerStream(Iterator[str]):
     """The pieces of one answer's text as they are written; afterwards, the answer.
 
-    Close it (or leave its `with` block) to stop the generation early.
+    Generation starts with the first piece that is asked for. Close the stream (or leave its `with`
+    block) to stop it early.
     """
 
     def __init__(
         self,
-        *,
-        generate: Callable[[BaseStreamer, StoppingCriteria], object],
+        start: Start,
         settled: Callable[[Sequence[int]], str],
-        finish: Callable[[Sequence[int]], Answer],
+        *,
+        timeout: float | None = None,
     ) -> None:
-        """Prepare a stream; generation starts with the first piece that is asked for.
+        """Prepare a stream.
 
         Args:
-            generate: Generates, handing tokens to the streamer, until the criterion says stop.
+            start: Starts generating.
             settled: Text of the tokens so far that no later token can change.
-            finish: The answer of all tokens.
+            timeout: Seconds the whole answer may take, from the first piece asked for.
         """
-        self._pieces = _pieces(generate, settled, finish)
-        self._answer: Answer | None = None
+        self._start = start
+        self._timeout = timeout
+        self._end: float | None = None
+        self._text = _Text(settled)
+        self._tokens: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._future: Future[Answer] | None = None
+        self._ended = False
 
     def __next__(self) -> str:
+        if self._ended:
+            raise StopIteration
+        if self._future is None:
+            self._end = None if self._timeout is None else time.monotonic() + self._timeout
+            tokens = (
+                self._tokens
+            )  # not self: a stream that nobody holds any more is to be collected
+            self._future = self._start(tokens.put)
+            self._future.add_done_callback(lambda _: tokens.put(None))
         try:
-            return next(self._pieces)
-        except StopIteration as end:
-            if end.value is not None:
-                self._answer = end.value
-            raise StopIteration from None
+            while (token := self._next_token()) is not None:
+                if piece := self._text.add(token):
+                    return piece
+            self._ended = True
+            if piece := self._text.finish(self._future.result()):
+                return piece
+        except CancelledError:  # somebody closed the stream
+            self._ended = True
+        except BaseException:
+            self.close()
+            raise
+        raise StopIteration
+
+    def _next_token(self) -> int | None:
+        if self._end is None:
+            return self._tokens.get()
+        try:
+            return self._tokens.get(timeout=max(0.0, self._end - time.monotonic()))
+        except queue.Empty:
+            raise late(self._timeout) from None
 
     def __enter__(self) -> AnswerStream:
         return self
@@ -54,9 +117,19 @@ class AnswerStream(Iterator[str]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self._stop()
+
     def close(self) -> None:
-        """Stop generating."""
-        self._pieces.close()
+        """Stop generating, and wait until it has stopped."""
+        self._stop()
+        if self._future is not None:
+            wait([self._future])
+
+    def _stop(self) -> None:
+        self._ended = True
+        if self._future is not None:
+            self._future.cancel()
 
     @property
     def answer(self) -> Answer:
@@ -65,73 +138,106 @@ class AnswerStream(Iterator[str]):
         Raises:
             InputError: The stream has not been read to its end.
         """
-        if self._answer is None:
-            raise InputError("the stream has not been read to its end: iterate over it first.")
-        return self._answer
+        return self._text.need_answer()
 
 
-def _pieces(
-    generate: Callable[[BaseStreamer, StoppingCriteria], object],
-    settled: Callable[[Sequence[int]], str],
-    finish: Callable[[Sequence[int]], Answer],
-) -> Generator[str, None, Answer]:
-    tokens: queue.Queue[int | BaseException | None] = queue.Queue()
-    cancelled = threading.Event()
+class AsyncAnswerStream(AsyncIterator[str]):
+    """`AnswerStream` for an event loop: waiting for the next piece blocks no thread.
 
-    def work() -> None:
+    Generation starts with the first piece that is asked for, and stops when the stream is closed, left
+    or collected, or its task cancelled.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[Callable[[int], None]], Future[Answer] | None],
+        settled: Callable[[Sequence[int]], str],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Prepare a stream.
+
+        Args:
+            start: Starts generating, or gives None where there is no room just now; never waits.
+            settled: Text of the tokens so far that no later token can change.
+            timeout: Seconds the whole answer may take, from the first piece asked for.
+        """
+        self._start = start
+        self._timeout = timeout
+        self._end: float | None = None
+        self._text = _Text(settled)
+        self._tokens: asyncio.Queue[int | None] = asyncio.Queue()
+        self._future: Future[Answer] | None = None
+        self._ended = False
+
+    async def __anext__(self) -> str:
+        if self._ended:
+            raise StopAsyncIteration
         try:
-            generate(_QueueStreamer(tokens), _Cancelled(cancelled))
-        except BaseException as error:
-            tokens.put(error)
-        finally:
-            tokens.put(None)
+            if self._end is None and self._timeout is not None:
+                self._end = asyncio.get_running_loop().time() + self._timeout
+            async with asyncio.timeout_at(self._end):
+                if self._future is None:
+                    await self._begin()
+                while (token := await self._tokens.get()) is not None:
+                    if piece := self._text.add(token):
+                        return piece
+            assert self._future is not None
+            self._ended = True
+            if piece := self._text.finish(self._future.result()):
+                return piece
+        except (
+            CancelledError
+        ):  # somebody closed the stream; a cancelled task raises asyncio's error
+            self._ended = True
+        except TimeoutError as error:
+            self.close()
+            raise late(self._timeout) from error
+        except BaseException:
+            self.close()
+            raise
+        raise StopAsyncIteration
 
-    thread = threading.Thread(target=work, name="cocom-stream", daemon=True)
-    thread.start()
-    ids: list[int] = []
-    sent = ""
-    try:
-        while (item := tokens.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            ids.append(item)
-            text = settled(ids)
-            if len(text) > len(sent) and text.startswith(sent):
-                yield text[len(sent) :]
-                sent = text
-        answer = finish(ids)
-        if len(answer.text) > len(sent):
-            yield answer.text[len(sent) :]
-        return answer
-    finally:
-        cancelled.set()
-        thread.join()
+    async def _begin(self) -> None:
+        loop, tokens = asyncio.get_running_loop(), self._tokens
+
+        def put(token: int | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+                loop.call_soon_threadsafe(tokens.put_nowait, token)
+
+        while (future := self._start(put)) is None:
+            await asyncio.sleep(0.005)
+        self._future = future
+        future.add_done_callback(lambda _: put(None))
+
+    async def __aenter__(self) -> AsyncAnswerStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop generating."""
+        self._ended = True
+        if self._future is not None:
+            self._future.cancel()
+
+    @property
+    def answer(self) -> Answer:
+        """The whole answer with its usage.
+
+        Raises:
+            InputError: The stream has not been read to its end.
+        """
+        return self._text.need_answer()
 
 
-class _QueueStreamer(BaseStreamer):
-    """Hands each new token to the thread that streams."""
-
-    def __init__(self, tokens: queue.Queue[int | BaseException | None]) -> None:
-        self._tokens = tokens
-        self._prompt = True
-
-    def put(self, value: torch.Tensor) -> None:
-        if self._prompt:  # generate() first sends the prompt's ids: none, with embeddings
-            self._prompt = False
-            if value.numel() == 0 or value.dim() > 1:
-                return
-        for token in value.flatten().tolist():
-            self._tokens.put(int(token))
-
-    def end(self) -> None:
-        return None
-
-
-class _Cancelled(StoppingCriteria):
-    def __init__(self, flag: threading.Event) -> None:
-        self._flag = flag
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        return torch.full(
-            (input_ids.shape[0],), self._flag.is_set(), dtype=torch.bool, device=input_ids.device
-        )
+def late(timeout: float | None) -> AnswerTimeoutError:
+    """The error of an answer that was not there in time."""
+    return AnswerTimeoutError(
+        f"the answer was not there after {timeout} s: allow more time, fewer max_new_tokens or shorter "
+        "prompts."
+    )

@@ -1,0 +1,301 @@
+"""Requests that arrive together are read together: one queue with an end, one thread that reads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future
+
+from cocom.datatypes import Answer
+from cocom.errors import AnswerTimeoutError, InputError
+from cocom.generation import GenerationOptions
+from cocom.reader import Reader, ReadRequest, Watcher
+from cocom.streaming import AnswerStream, AsyncAnswerStream, late
+
+__all__ = ["Job", "MicroBatcher"]
+
+
+class Job(Future[Answer]):
+    """A request on its way: a future that can also be cancelled while it is being read."""
+
+    def __init__(
+        self,
+        request: ReadRequest,
+        options: GenerationOptions,
+        on_token: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.request = request
+        self.options = options
+        self.told = False
+        self._on_token = on_token
+        self._stopped = threading.Event()
+
+    def cancel(self) -> bool:
+        """Take the request back; if it is being read, its row ends with the next token."""
+        self._stopped.set()
+        return super().cancel() or not self.done()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody took the request back."""
+        return self._stopped.is_set()
+
+    def watcher(self) -> Watcher:
+        """Follows this job's row."""
+        return Watcher(self._stopped.is_set, None if self._on_token is None else self._tell)
+
+    def _tell(self, token: int) -> None:
+        assert self._on_token is not None
+        self.told = True
+        self._on_token(token)
+
+
+class MicroBatcher:
+    """Reads what many callers ask for, in batches of whatever waits at the moment.
+
+    Requests with the same options share a batch, in the order they came. The answers are those each would
+    get alone. Requests that sample are read alone if they have a seed, so that it repeats them.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        max_batch: int = 16,
+        max_rows: int = 32768,
+        max_wait: float = 0.002,
+        max_queue: int = 256,
+    ) -> None:
+        """Prepare; the thread starts with the first request and ends when there are no more.
+
+        Args:
+            reader: Reads.
+            max_batch: Requests in a batch.
+            max_rows: Rows in a batch, padding included; a longer request is read alone.
+            max_wait: Seconds that a first request waits for others.
+            max_queue: Requests that may wait; further ones wait outside, or are refused.
+
+        Raises:
+            InputError: A limit is out of range.
+        """
+        for name, value, least in (
+            ("max_batch", max_batch, 1),
+            ("max_rows", max_rows, 1),
+            ("max_wait", max_wait, 0),
+            ("max_queue", max_queue, 1),
+        ):
+            if value < least:
+                raise InputError(f"{name} must be at least {least}, got {value}.")
+        self._reader = reader
+        self._max_batch = max_batch
+        self._max_rows = max_rows
+        self._max_wait = max_wait
+        self._max_queue = max_queue
+        self._waiting: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def submit(
+        self,
+        request: ReadRequest,
+        options: GenerationOptions,
+        on_token: Callable[[int], None] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Job:
+        """Queue a request, waiting for room if need be.
+
+        Args:
+            request: What to read.
+            options: How to decode.
+            on_token: Told every token of the answer, in the reading thread.
+            timeout: Seconds to wait for room; None waits as long as it takes.
+
+        Raises:
+            PromptTooLongError: Prompt and answer do not fit the model.
+            InputError: Tokens of a beam search were asked for; they are known at the end only.
+            AnswerTimeoutError: There was no room in time.
+        """
+        self.check(request, options, streaming=on_token is not None)
+        job = Job(request, options, on_token)
+        with self._changed:
+            room = self._changed.wait_for(lambda: len(self._waiting) < self._max_queue, timeout)
+            if not room:
+                raise AnswerTimeoutError(
+                    f"the queue held {self._max_queue} requests for all of {timeout} s: send fewer at "
+                    "once, or allow more time."
+                )
+            self._queue(job)
+        return job
+
+    def try_submit(
+        self,
+        request: ReadRequest,
+        options: GenerationOptions,
+        on_token: Callable[[int], None] | None = None,
+    ) -> Job | None:
+        """As `submit`, but never waits: None if there is no room."""
+        self.check(request, options, streaming=on_token is not None)
+        job = Job(request, options, on_token)
+        with self._changed:
+            if len(self._waiting) >= self._max_queue:
+                return None
+            self._queue(job)
+        return job
+
+    def run(
+        self,
+        requests: Sequence[ReadRequest],
+        options: GenerationOptions,
+        *,
+        timeout: float | None = None,
+    ) -> list[Answer]:
+        """Read requests and wait for their answers, in order.
+
+        Args:
+            requests: What to read; all are checked before the first is queued.
+            options: How to decode.
+            timeout: Seconds that all of it may take; None waits as long as it takes.
+
+        Raises:
+            AnswerTimeoutError: The answers were not there in time; reading is stopped.
+            CocomError: As `submit`.
+        """
+        for request in requests:
+            self.check(request, options)
+        end = None if timeout is None else time.monotonic() + timeout
+        jobs: list[Job] = []
+        try:
+            for request in requests:
+                jobs.append(self.submit(request, options, timeout=_left(end)))
+            return [job.result(_left(end)) for job in jobs]
+        except AnswerTimeoutError:
+            raise
+        except TimeoutError as error:
+            raise late(timeout) from error
+        finally:
+            for job in jobs:
+                job.cancel()
+
+    async def arun(
+        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+    ) -> Answer:
+        """`run` for an event loop and one request: neither the loop nor a thread waits."""
+        try:
+            async with asyncio.timeout(timeout):
+                while (job := self.try_submit(request, options)) is None:
+                    await asyncio.sleep(0.005)
+                return await asyncio.wrap_future(job)
+        except TimeoutError as error:
+            raise late(timeout) from error
+
+    def stream(
+        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+    ) -> AnswerStream:
+        """Read a request piece by piece; errors of the request at once, others while reading."""
+        self.check(request, options, streaming=True)
+        return AnswerStream(
+            lambda on_token: self.submit(request, options, on_token, timeout=timeout),
+            lambda ids: self._reader.settled(ids, options),
+            timeout=timeout,
+        )
+
+    def astream(
+        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+    ) -> AsyncAnswerStream:
+        """`stream` for an event loop."""
+        self.check(request, options, streaming=True)
+        return AsyncAnswerStream(
+            lambda on_token: self.try_submit(request, options, on_token),
+            lambda ids: self._reader.settled(ids, options),
+            timeout=timeout,
+        )
+
+    def check(
+        self, request: ReadRequest, options: GenerationOptions, *, streaming: bool = False
+    ) -> None:
+        """Raise what `submit` would, before anything is queued."""
+        if streaming and options.beams > 1:
+            raise InputError(
+                f"streaming cannot use beam search, got beams {options.beams}: set it to 1."
+            )
+        self._reader.check_length(request, options)
+
+    def _queue(self, job: Job) -> None:
+        self._waiting.append(job)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="cocom-batcher", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._gather()
+                batch = self._take()
+                if not batch:
+                    self._thread = None
+                    return
+                self._changed.notify_all()
+            self._read(batch)
+
+    def _gather(self) -> None:
+        """Give others a moment to arrive."""
+        until = time.monotonic() + self._max_wait
+        while 0 < len(self._waiting) < self._max_batch:
+            left = until - time.monotonic()
+            if left <= 0 or not self._changed.wait(left):
+                return
+
+    def _take(self) -> list[Job]:
+        """The first job that waits and those that can be read with it; cancelled ones are dropped."""
+        batch: list[Job] = []
+        others: list[Job] = []
+        longest = 0
+        while self._waiting and len(batch) < self._max_batch:
+            job = self._waiting.popleft()
+            if batch:
+                rows = max(longest, job.request.rows) * (len(batch) + 1)
+                if not _together(batch[0].options, job.options) or rows > self._max_rows:
+                    others.append(job)
+                    continue
+            if job.set_running_or_notify_cancel():
+                batch.append(job)
+                longest = max(longest, job.request.rows)
+        self._waiting.extendleft(reversed(others))
+        return batch
+
+    def _read(self, batch: list[Job]) -> None:
+        try:
+            answers = self._reader.read_watched(
+                [job.request for job in batch],
+                batch[0].options,
+                [job.watcher() for job in batch],
+            )
+        except BaseException as error:
+            # One bad request, or too large a batch, is no reason for the others to fail.
+            again = [job for job in batch if len(batch) > 1 and not job.told]
+            for job in batch:
+                if job not in again:
+                    job.set_exception(error)
+            for job in again:
+                self._read([job])
+            return
+        for job, answer in zip(batch, answers, strict=True):
+            if job.stopped:
+                job.set_exception(CancelledError())
+            else:
+                job.set_result(answer)
+
+
+def _together(first: GenerationOptions, other: GenerationOptions) -> bool:
+    return first == other and not (first.temperature > 0 and first.seed is not None)
+
+
+def _left(end: float | None) -> float | None:
+    """Seconds until a time of the monotonic clock."""
+    return None if end is None else max(0.0, end - time.monotonic())

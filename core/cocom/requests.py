@@ -1,0 +1,105 @@
+"""Questions and conversations -> what the reader reads: token ids, slots and the embeddings for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from cocom.backbone import Backbone
+from cocom.datatypes import ContextEmbeddings, Passage, Role, Turn
+from cocom.errors import EmptyPassageError, FingerprintError, InputError
+from cocom.prompt import Slot, UserText, build_prompt
+from cocom.reader import ReadRequest
+from cocom.turns import LaidTurn, lay_out_turns
+
+__all__ = ["PassageLike", "check_fingerprint", "conversation_request", "question_request"]
+
+PassageLike = str | Passage | ContextEmbeddings
+"""A passage to read: text is read as text, context embeddings through their slots."""
+
+
+def question_request(
+    backbone: Backbone, fingerprint: str, question: str, passages: Sequence[PassageLike]
+) -> ReadRequest:
+    """Lay out one question and its passages in the model's question template.
+
+    Raises:
+        FingerprintError: Context embeddings that another model made.
+        EmptyPassageError: A passage without text.
+        InputError: An empty question, or passages that are none.
+    """
+    if not isinstance(question, str) or not question.strip():
+        raise InputError(f"question must be a text that asks something, got {question!r}.")
+    if isinstance(passages, str | Passage | ContextEmbeddings):
+        raise InputError(
+            f"passages must be a sequence, got a single {type(passages).__name__}: put it in a list."
+        )
+    contexts: list[ContextEmbeddings] = []
+    parts: list[UserText | Slot] = []
+    for i, passage in enumerate(passages):
+        if isinstance(passage, ContextEmbeddings):
+            check_fingerprint(fingerprint, passage, i)
+            parts.append(Slot(len(contexts)))
+            contexts.append(passage)
+            continue
+        text = passage.text if isinstance(passage, Passage) else passage
+        if not isinstance(text, str):
+            raise InputError(
+                f"passage {i} must be text or context embeddings, got {type(text).__name__}."
+            )
+        if not text.strip():
+            raise EmptyPassageError(
+                f"passage {i} has no text to read, got {text[:20]!r}: leave it out."
+            )
+        parts.append(UserText(text))
+    pieces = build_prompt(backbone.config.prompt, question.strip(), parts, backbone.render_chat)
+    return ReadRequest(backbone.text.encode(pieces), tuple(contexts))
+
+
+def conversation_request(
+    backbone: Backbone, fingerprint: str, turns: str | Sequence[Turn]
+) -> ReadRequest:
+    """Lay out a conversation whose turns may hold context embeddings; a text is one user turn.
+
+    Raises:
+        FingerprintError: Context embeddings that another model made.
+        InputError: Nothing to read, or a turn that is none.
+        ModelError: The chat template refuses the turns.
+    """
+    contexts: list[ContextEmbeddings] = []
+    laid: list[LaidTurn] = []
+    for i, turn in enumerate([Turn("user", turns)] if isinstance(turns, str) else turns):
+        if not isinstance(turn, Turn):
+            raise InputError(f"turn {i} must be a Turn, got {type(turn).__name__}.")
+        if turn.role not in get_args(Role):
+            raise InputError(
+                f"turn {i} has the role {turn.role!r}: choose one of {', '.join(get_args(Role))}."
+            )
+        parts: list[UserText | Slot] = []
+        for part in [turn.content] if isinstance(turn.content, str) else turn.content:
+            if isinstance(part, ContextEmbeddings):
+                check_fingerprint(fingerprint, part, len(contexts))
+                parts.append(Slot(len(contexts)))
+                contexts.append(part)
+            elif isinstance(part, str):
+                parts.append(UserText(part))
+            else:
+                raise InputError(
+                    f"turn {i} holds {type(part).__name__}, but expected texts and context embeddings."
+                )
+        laid.append(LaidTurn(turn.role, tuple(parts)))
+    pieces = lay_out_turns(backbone.config.prompt, laid, backbone.render_chat)
+    return ReadRequest(backbone.text.encode(pieces), tuple(contexts))
+
+
+def check_fingerprint(fingerprint: str, contexts: ContextEmbeddings, index: int) -> None:
+    """Make sure that the model that reads is the one that compressed.
+
+    Raises:
+        FingerprintError: It is not.
+    """
+    if contexts.fingerprint != fingerprint:
+        raise FingerprintError(
+            f"passage {index} was compressed by model {contexts.fingerprint[:12]}, but this model is "
+            f"{fingerprint[:12]}: compress the passage again, or load the model that did."
+        )

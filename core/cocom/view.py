@@ -1,0 +1,385 @@
+"""One namespace's view of a model: passages become references, prompts with references become answers.
+
+Frameworks pass text. A view puts passages into a store and gives references for them, and wherever a
+reference comes back in a prompt, it puts the context embeddings there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
+from cocom.engine import Cocom
+from cocom.errors import (
+    CocomError,
+    InputError,
+    InvalidReferenceError,
+    MissingContextError,
+    PromptTooLongError,
+)
+from cocom.generation import generation_options
+from cocom.reader import ReadRequest
+from cocom.references import Reference, Signer, escape, find, new_key, passage_id
+from cocom.store import ContextStore, Entry, MemoryStore
+from cocom.streaming import AnswerStream, AsyncAnswerStream
+
+__all__ = ["CocomView", "Speech", "view_of"]
+
+_log = logging.getLogger(__name__)
+
+Speech = tuple[Role, str]
+"""A role and what it says, references included."""
+
+
+class CocomView:
+    """A model as one namespace sees it; safe to use from many threads and event loops.
+
+    What writes references and what reads them must share a view, or have views of equal namespace, key
+    and store. Views of one model with no key or store of their own share those, in this process.
+
+    Attributes:
+        model: Compresses and reads.
+        namespace: Whose passages these are.
+        store: Keeps what was compressed.
+    """
+
+    def __init__(
+        self,
+        model: Cocom,
+        *,
+        namespace: str = "default",
+        key: bytes | str | None = None,
+        store: ContextStore | None = None,
+        invalid: Literal["text", "error"] = "text",
+        max_references: int = 1000,
+        max_rows: int | None = None,
+    ) -> None:
+        """Open a view.
+
+        Args:
+            model: Compresses and reads.
+            namespace: Whose passages these are, such as a tenant's name. References of one namespace mean
+                nothing in another.
+            key: Secret that signs references; give one, and keep it, if references are to outlive the
+                process.
+            store: Keeps what is compressed; None takes the model's own, in memory.
+            invalid: What becomes of a reference that this namespace did not make: it stays "text", with a
+                warning in the log, or is an "error".
+            max_references: References that one prompt may hold.
+            max_rows: Rows that one prompt may have; None leaves it to the model.
+
+        Raises:
+            InputError: A namespace without a name, a short key, or another bad value.
+        """
+        if invalid not in ("text", "error"):
+            raise InputError(f"invalid must be 'text' or 'error', got {invalid!r}.")
+        for name, value in (("max_references", max_references), ("max_rows", max_rows)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+        shared_key, shared_store = _shared(model)
+        self.model = model
+        self.namespace = namespace
+        self.store: ContextStore = shared_store if store is None else store
+        self._signer = Signer(namespace, shared_key if key is None else key)
+        self._invalid = invalid
+        self._max_references = max_references
+        self._max_rows = max_rows
+
+    def compress(
+        self,
+        passages: Sequence[str | Passage],
+        *,
+        rate: int | None = None,
+        query: str | None = None,
+        batch_tokens: int = 8192,
+    ) -> list[Reference]:
+        """Give references to passages, which are compressed unless the store has them.
+
+        Args:
+            passages: Texts.
+            rate: Passage tokens per embedding; None takes the model's first rate.
+            query: What they are compressed for; only for models that compress for a question.
+            batch_tokens: Rows in one forward pass, padding included.
+
+        Returns:
+            One reference a passage, in order; equal passages have equal ones.
+
+        Raises:
+            CocomError: As `Cocom.compress`.
+        """
+        kept = self._keep(passages, rate, query, batch_tokens)
+        return [self._signer.mint(len(contexts), id) for id, contexts in kept]
+
+    def contexts(
+        self,
+        passages: Sequence[str | Passage],
+        *,
+        rate: int | None = None,
+        query: str | None = None,
+        batch_tokens: int = 8192,
+    ) -> list[ContextEmbeddings]:
+        """As `compress`, but gives the context embeddings themselves."""
+        return [contexts for _, contexts in self._keep(passages, rate, query, batch_tokens)]
+
+    def resolve(self, text: str) -> tuple[str | ContextEmbeddings, ...]:
+        """Cut a text at its references: texts and the context embeddings between them, in order.
+
+        Context embeddings that the store dropped are made again from its text; where that cannot be done,
+        the passage's text stands there.
+
+        Raises:
+            InvalidReferenceError: A reference of another namespace, if those are errors.
+            MissingContextError: A passage that the store does not have.
+        """
+        parts: list[str | ContextEmbeddings] = []
+        at = 0
+        for start, end, id, entry in self._found(text):
+            if start > at:
+                parts.append(text[at:start])
+            parts.append(self._contexts(id, entry))
+            at = end
+        if at < len(text):
+            parts.append(text[at:])
+        return tuple(parts)
+
+    def expand(self, text: str) -> str:
+        """The text with every reference replaced by its passage, escaped; for models that read text.
+
+        Raises:
+            InvalidReferenceError: A reference of another namespace, if those are errors.
+            MissingContextError: A passage whose text the store does not have.
+        """
+        parts: list[str] = []
+        at = 0
+        for start, end, id, entry in self._found(text):
+            if entry.text is None:
+                raise MissingContextError(
+                    f"the store has the embeddings of passage {id} but not its text: keep texts in the "
+                    "store to expand references."
+                )
+            parts += [text[at:start], escape(entry.text)]
+            at = end
+        return "".join([*parts, text[at:]])
+
+    def originals(self, text: str) -> list[str]:
+        """The passages that the references in a text stand for, as they were; errors as `expand`."""
+        return [entry.text for *_, entry in self._found(text) if entry.text is not None]
+
+    def token_ids(self, text: str) -> list[int]:
+        """Ids of a text's tokens, and for every slot of a reference in it a memory token's id."""
+        tokens = self.model.backbone.text
+        slot = tokens.control_ids[self.model.config.memory_token_names()[0]]
+        ids: list[int] = []
+        at = 0
+        for found in find(text):
+            if self._signer.verify(found.reference):
+                ids += tokens.encode_text(text[at : found.start]) if found.start > at else []
+                ids += [slot] * found.reference.slots
+                at = found.end
+        return ids + (tokens.encode_text(text[at:]) if at < len(text) else [])
+
+    def count_rows(self, text: str) -> int:
+        """Rows that a text takes in a prompt: its tokens, and the slots of its references."""
+        return len(self.token_ids(text))
+
+    def request(self, conversation: Sequence[Speech]) -> ReadRequest:
+        """Lay out a conversation whose references are valid; see `reply`."""
+        count = sum(1 for _, text in conversation for _ in find(text))
+        if count > self._max_references:
+            raise PromptTooLongError(
+                f"the prompt holds {count} references but max_references is {self._max_references}: pass "
+                "fewer passages, or raise the limit."
+            )
+        request = self.model.chat_request(
+            [Turn(role, self.resolve(text)) for role, text in conversation]
+        )
+        if self._max_rows is not None and request.rows > self._max_rows:
+            raise PromptTooLongError(
+                f"the prompt takes {request.rows} rows but max_rows is {self._max_rows}: pass fewer "
+                "passages, a higher rate, or raise the limit."
+            )
+        return request
+
+    def reply(
+        self,
+        conversations: Sequence[Sequence[Speech]],
+        *,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> list[Answer]:
+        """Continue conversations; calls from several threads share batches.
+
+        Args:
+            conversations: Roles and texts of each; references may stand in any.
+            timeout: Seconds to wait for the answers; None waits as long as it takes.
+            **options: Fields of `GenerationOptions`.
+
+        Raises:
+            AnswerTimeoutError: No answer in time.
+            CocomError: As `resolve` and `Cocom.chat`.
+        """
+        settings = generation_options(options)
+        requests = [self.request(conversation) for conversation in conversations]
+        return self.model.batcher.run(requests, settings, timeout=timeout)
+
+    async def areply(
+        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+    ) -> Answer:
+        """Continue one conversation; neither the event loop nor a thread waits for the answer."""
+        settings = generation_options(options)
+        request = await asyncio.to_thread(self.request, conversation)
+        return await self.model.batcher.arun(request, settings, timeout=timeout)
+
+    def stream(
+        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+    ) -> AnswerStream:
+        """Continue a conversation piece by piece; errors as `reply`."""
+        settings = generation_options(options)
+        return self.model.batcher.stream(self.request(conversation), settings, timeout=timeout)
+
+    async def astream(
+        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+    ) -> AsyncAnswerStream:
+        """`stream` for an event loop."""
+        settings = generation_options(options)
+        request = await asyncio.to_thread(self.request, conversation)
+        return self.model.batcher.astream(request, settings, timeout=timeout)
+
+    def _keep(
+        self,
+        passages: Sequence[str | Passage],
+        rate: int | None,
+        query: str | None,
+        batch_tokens: int,
+    ) -> list[tuple[str, ContextEmbeddings]]:
+        """Ids and embeddings of passages; what the store lacks is compressed and put there."""
+        rate = self.model.config.check_rate(rate)
+        if isinstance(passages, str | Passage):
+            raise InputError("passages must be a sequence of texts, got a single one: use a list.")
+        texts = [p.text if isinstance(p, Passage) else p for p in passages]
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"passage {i} must be a text, got {type(text).__name__}.")
+        ids = [passage_id(self.model.fingerprint, rate, text, query) for text in texts]
+        kept: dict[str, ContextEmbeddings] = {}
+        missing: dict[str, str] = {}
+        for id, text, entry in zip(ids, texts, self.store.get(ids), strict=True):
+            if entry is None or entry.contexts is None:
+                missing[id] = text
+            else:
+                kept[id] = entry.contexts
+        made = self.model.compress(
+            list(missing.values()),
+            rate=rate,
+            query=query,
+            batch_tokens=batch_tokens,
+            keep_text=False,
+        )
+        if missing:
+            new = dict(zip(missing, made, strict=True))
+            self.store.put(
+                {id: Entry(missing[id], rate, query, contexts) for id, contexts in new.items()}
+            )
+            kept |= new
+        return [(id, kept[id]) for id in ids]
+
+    def _found(self, text: str) -> list[tuple[int, int, str, Entry]]:
+        """The valid references of a text: where each stands, its id, and what the store has."""
+        valid = []
+        for found in find(text):
+            if self._signer.verify(found.reference):
+                valid.append(found)
+                continue
+            message = (
+                f"the reference {found.reference} was not made by namespace {self.namespace!r} with this "
+                "key, or was changed"
+            )
+            if self._invalid == "error":
+                raise InvalidReferenceError(f"{message}: compress the passage again.")
+            _log.warning("%s; it is read as text.", message)
+        entries = self.store.get([found.reference.id for found in valid])
+        result = []
+        for found, entry in zip(valid, entries, strict=True):
+            if entry is None:
+                raise MissingContextError(
+                    f"the store has no passage {found.reference.id} for the reference "
+                    f"{found.reference}: compress the passage again, or share a store that outlives this "
+                    "process."
+                )
+            result.append((found.start, found.end, found.reference.id, entry))
+        return result
+
+    def _contexts(self, id: str, entry: Entry) -> str | ContextEmbeddings:
+        if entry.contexts is not None:
+            return entry.contexts
+        if entry.text is None:
+            raise MissingContextError(
+                f"the store has neither embeddings nor text of passage {id}: compress the passage again."
+            )
+        try:
+            (made,) = self.model.compress([entry.text], rate=entry.rate, query=entry.query)
+        except CocomError as error:
+            _log.warning(
+                "passage %s is read as text, because it cannot be compressed: %s", id, error
+            )
+            return entry.text
+        self.store.put({id: Entry(entry.text, entry.rate, entry.query, made)})
+        return made
+
+
+def view_of(
+    source: Cocom | CocomView | str, namespace: str = "default", **settings: Any
+) -> CocomView:
+    """The view that an adapter works with.
+
+    Args:
+        source: A view as it is, a model, or a model's name; equal names mean one model, loaded once.
+        namespace: Whose passages these are, unless `source` is a view.
+        **settings: Further arguments of `CocomView`.
+
+    Raises:
+        InputError: `source` is none of these, or a view is given together with settings.
+        CheckpointError: The model cannot be loaded.
+    """
+    if isinstance(source, CocomView):
+        if settings or namespace not in ("default", source.namespace):
+            raise InputError(
+                f"engine is a view of namespace {source.namespace!r} already, but "
+                f"{', '.join(['namespace', *settings])} is given too: give the model itself."
+            )
+        return source
+    if isinstance(source, str):
+        source = _loaded(source)
+    if not isinstance(source, Cocom):
+        raise InputError(
+            f"engine must be a Cocom model, a CocomView or a model's name, got {type(source).__name__}."
+        )
+    return CocomView(source, namespace=namespace, **settings)
+
+
+_lock = threading.Lock()
+_shared_parts: weakref.WeakKeyDictionary[Cocom, tuple[bytes, MemoryStore]] = (
+    weakref.WeakKeyDictionary()
+)
+_models: weakref.WeakValueDictionary[str, Cocom] = weakref.WeakValueDictionary()
+
+
+def _shared(model: Cocom) -> tuple[bytes, MemoryStore]:
+    """The key and the store of views that have none of their own."""
+    with _lock:
+        if model not in _shared_parts:
+            _shared_parts[model] = (new_key(), MemoryStore())
+        return _shared_parts[model]
+
+
+def _loaded(name: str) -> Cocom:
+    with _lock:
+        model = _models.get(name)
+        if model is None:
+            model = _models[name] = Cocom.from_pretrained(name)
+        return model
