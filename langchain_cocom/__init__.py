@@ -1,3 +1,29 @@
-"""Use cocom from LangChain. Still empty: the adapter will arrive here, and only translate."""
+"""Use cocom from LangChain: a compressor behind any retriever, and models that read what it wrote.
 
-__all__: list[str] = []
+model = Cocom.from_pretrained("cocom-tiny")
+compressor = CocomDocumentCompressor(engine=model, compression_rate=16)
+llm = ChatCocom(engine=model)
+chain = {"context": retriever | compressor | format_documents, "input": RunnablePassthrough()} | (
+    question_prompt(model) | llm | StrOutputParser()
+)
+"""
+
+from langchain_cocom.chains import CocomRetrievalChain
+from langchain_cocom.chat_models import ChatCocom
+from langchain_cocom.documents import CocomDocumentCompressor, CocomDocumentTransformer
+from langchain_cocom.expand import ExpandContexts
+from langchain_cocom.llms import CocomLLM
+from langchain_cocom.prompts import format_documents, question_prompt
+from langchain_cocom.retrievers import CocomRetriever
+
+__all__ = [
+    "ChatCocom",
+    "CocomDocumentCompressor",
+    "CocomDocumentTransformer",
+    "CocomLLM",
+    "CocomRetrievalChain",
+    "CocomRetriever",
+    "ExpandContexts",
+    "format_documents",
+    "question_prompt",
+]

@@ -1,0 +1,131 @@
+"""A retrieval chain in which no reference is ever text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import RetrieverLike
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from pydantic import ConfigDict, Field
+
+from cocom import CocomView
+from cocom.errors import InputError
+from cocom.generation import GenerationOptions, generation_options
+from cocom.reader import ReadRequest
+from langchain_cocom.decoding import Decoding
+
+__all__ = ["CocomRetrievalChain"]
+
+
+class CocomRetrievalChain(Decoding, RunnableSerializable[Any, dict[str, Any]]):
+    """Retrieves, compresses and answers in one step, with the model's own prompt.
+
+    The strict way: passages go to the model as embeddings, never through a prompt's text, and there is no
+    reference that anybody could forge. In and out as LangChain's retrieval chains: a question, or a
+    dictionary with it under "input"; out comes that with "context" (the documents as the retriever gave
+    them) and "answer". Further fields are those of `Decoding`.
+
+    Attributes:
+        retriever: Finds the documents.
+        compression_rate: Passage tokens per embedding; None takes the model's first rate.
+        as_text: The best this many documents are read as text, the first ones being the best.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    retriever: RetrieverLike
+    compression_rate: int | None = None
+    as_text: int = Field(default=0, ge=0)
+
+    def invoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Answer a question."""
+        return self._call_with_config(self._answer, _asked(input), config, **kwargs)
+
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """`invoke` for an event loop."""
+        return await self._acall_with_config(self._aanswer, _asked(input), config, **kwargs)
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Input and documents first, then the answer piece by piece."""
+        asked = _asked(input)
+        documents = self.retriever.invoke(asked["input"], config)
+        yield {**asked, "context": documents}
+        view, request, options, timeout = self._prepare(asked["input"], documents, kwargs)
+        with view.model.batcher.stream(request, options, timeout=timeout) as pieces:
+            for piece in pieces:
+                yield {"answer": piece}
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        """`stream` for an event loop."""
+        asked = _asked(input)
+        documents = await self.retriever.ainvoke(asked["input"], config)
+        yield {**asked, "context": documents}
+        view, request, options, timeout = await asyncio.to_thread(
+            self._prepare, asked["input"], documents, kwargs
+        )
+        async with view.model.batcher.astream(request, options, timeout=timeout) as pieces:
+            async for piece in pieces:
+                yield {"answer": piece}
+
+    def _answer(
+        self,
+        asked: dict[str, Any],
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        documents = self.retriever.invoke(asked["input"], config)
+        view, request, options, timeout = self._prepare(asked["input"], documents, kwargs)
+        (answer,) = view.model.batcher.run([request], options, timeout=timeout)
+        return {**asked, "context": documents, "answer": answer.text}
+
+    async def _aanswer(
+        self,
+        asked: dict[str, Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        documents = await self.retriever.ainvoke(asked["input"], config)
+        view, request, options, timeout = await asyncio.to_thread(
+            self._prepare, asked["input"], documents, kwargs
+        )
+        answer = await view.model.batcher.arun(request, options, timeout=timeout)
+        return {**asked, "context": documents, "answer": answer.text}
+
+    def _prepare(
+        self, question: str, documents: Sequence[Document], given: dict[str, Any]
+    ) -> tuple[CocomView, ReadRequest, GenerationOptions, float | None]:
+        """The prompt of a question and how to decode its answer; documents without text are passed over."""
+        view = self._view_for(given)
+        options = self._options(None, given)
+        timeout = options.pop("timeout")
+        texts = [doc.page_content for doc in documents if doc.page_content.strip()]
+        contexts = view.contexts(
+            texts[self.as_text :],
+            rate=self.compression_rate,
+            query=question if view.model.reads_query else None,
+        )
+        request = view.model.request(question, [*texts[: self.as_text], *contexts])
+        return view, request, generation_options(options), timeout
+
+
+def _asked(given: Any) -> dict[str, Any]:
+    asked = {"input": given} if isinstance(given, str) else given
+    if not isinstance(asked, dict) or not isinstance(asked.get("input"), str):
+        raise InputError(
+            f"the chain got {given!r:.80}, but expected a question, or a dictionary with one under 'input'."
+        )
+    return asked

@@ -1,0 +1,123 @@
+"""What chat model and text model have in common: which model, and how it decodes."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+
+from cocom import Answer, Cocom, CocomView
+from cocom.errors import InputError
+from cocom.view import view_of
+
+__all__ = ["Decoding", "usage_of"]
+
+_OPTIONS = {
+    "max_tokens": "max_new_tokens",
+    "max_new_tokens": "max_new_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "beams": "beams",
+    "timeout": "timeout",
+}
+_IGNORED = ("stream", "ls_structured_output_format")  # what LangChain passes for itself
+
+
+class Decoding(BaseModel):
+    """Fields of both models.
+
+    Attributes:
+        engine: A `Cocom` model or a `CocomView` of one; None loads `model` when it is first used.
+        model: Name or folder of a model to load; equal names share one model.
+        namespace: Whose references are read, unless `engine` is a view.
+        temperature: 0 decodes greedily; above, samples.
+        max_tokens: Most tokens of an answer.
+        top_p: Keep the smallest set of tokens with this probability mass (sampling only).
+        top_k: Keep this many tokens; 0 keeps all (sampling only).
+        seed: Makes sampling repeatable.
+        beams: Beams of beam search; 1 is none.
+        stop: An answer ends before the first of these strings.
+        timeout: Seconds an answer may take.
+        max_retries: For callers that give it to every model; nothing here fails by chance.
+        api_key: For callers that give it to every model; a local one needs none.
+        streaming: Whether `invoke` streams to callbacks.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
+
+    engine: Any = Field(default=None, exclude=True, repr=False)
+    model: str = Field(default="cocom-tiny", validation_alias=AliasChoices("model", "model_name"))
+    namespace: str = "default"
+    temperature: float = 0.0
+    max_tokens: int = Field(
+        default=256, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
+    )
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    beams: int = 1
+    stop: list[str] | None = Field(
+        default=None, validation_alias=AliasChoices("stop", "stop_sequences")
+    )
+    timeout: float | None = None
+    max_retries: int | None = None
+    api_key: SecretStr | None = None
+    streaming: bool = False
+
+    @cached_property
+    def view(self) -> CocomView:
+        """The view that reads; opening it loads the model."""
+        return view_of(self.model if self.engine is None else self.engine, self.namespace)
+
+    def _view_for(self, options: dict[str, Any]) -> CocomView:
+        """The view for one call, which may name another model."""
+        other = options.get("model")
+        return self.view if other in (None, self.model) else view_of(str(other), self.namespace)
+
+    def _options(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+        """Options of one call: the fields, and over them what the call gives."""
+        options: dict[str, Any] = {
+            name: getattr(self, field) for field, name in _OPTIONS.items() if field in _FIELDS
+        }
+        options["stop"] = tuple(self.stop or () if stop is None else stop)
+        for name, value in given.items():
+            if name in _OPTIONS:
+                options[_OPTIONS[name]] = value
+            elif name not in ("model", *_IGNORED):
+                raise InputError(
+                    f"unknown option {name!r}: a Cocom model takes {', '.join(sorted(_OPTIONS))} and stop."
+                )
+        return options
+
+    def _model_name(self) -> str:
+        if self.engine is None:
+            return self.model
+        model = self.engine.model if isinstance(self.engine, CocomView) else self.engine
+        return f"cocom-{model.fingerprint[:12]}" if isinstance(model, Cocom) else str(model)
+
+    def _identity(self) -> dict[str, Any]:
+        """All that an answer depends on, for caches and traces."""
+        view = self.view
+        return {
+            "model_name": self._model_name(),
+            "fingerprint": view.model.fingerprint,
+            "dtype": str(view.model.backbone.dtype),
+            "namespace": view.namespace,
+            **self._options(None, {}),
+        }
+
+
+_FIELDS = {name for name in _OPTIONS if name in Decoding.model_fields}
+
+
+def usage_of(answer: Answer) -> dict[str, Any]:
+    """What an answer cost, and what it would have cost as text, for a response's metadata."""
+    return {
+        "finish_reason": answer.finish_reason,
+        "prompt_rows": answer.usage.prompt_rows,
+        "context_rows": answer.usage.context_rows,
+        "replaced_tokens": answer.usage.replaced_tokens,
+    }

@@ -1,0 +1,203 @@
+"""Documents in, documents out: compress what a retriever found, or a corpus beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables.config import run_in_executor
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cocom import CocomView
+from cocom.errors import MissingContextError
+from cocom.references import escape
+from cocom.view import view_of
+from cocom.writer import PassageWriter, WrittenPassage
+
+__all__ = ["CocomDocumentCompressor", "CocomDocumentTransformer"]
+
+
+class _Compressing(BaseModel):
+    """What compressor and transformer have in common.
+
+    Attributes:
+        engine: A `Cocom` model, a `CocomView` of one, or a model's name.
+        namespace: Whose passages these are, unless `engine` is a view.
+        compression_rate: Passage tokens per embedding; None takes the model's first rate.
+        batch_tokens: Rows in one forward pass, padding included.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    engine: Any = "cocom-tiny"
+    namespace: str = "default"
+    compression_rate: int | None = None
+    batch_tokens: int = 8192
+
+    @cached_property
+    def view(self) -> CocomView:
+        """The view of the model that compresses."""
+        return view_of(self.engine, self.namespace)
+
+
+class CocomDocumentCompressor(
+    _Compressing, BaseDocumentCompressor, RunnableSerializable[Sequence[Document], list[Document]]
+):
+    """Puts a reference in the place of each document's text; a Cocom model reads it as embeddings.
+
+    Works as the compressor of a `ContextualCompressionRetriever` and as a step, `retriever | compressor`. The
+    documents are new ones, in the same order, with their ids and metadata. `restore_documents` gives
+    their texts back. Put it last: a splitter behind it would cut references apart.
+
+    Attributes:
+        as_text: The best this many documents stay text, the first ones being the best.
+        min_tokens: Documents with fewer tokens stay text.
+        metadata_key: Where the metadata tell what became of the text.
+        keep_text: Whether the original text stays in the "store" only, or also in the "metadata".
+        on_error: What becomes of a document that cannot be compressed: "raise", or "passthrough" leaves it as
+            text.
+    """
+
+    as_text: int = Field(default=0, ge=0)
+    min_tokens: int = Field(default=0, ge=0)
+    metadata_key: str = "cocom"
+    keep_text: Literal["store", "metadata"] = "store"
+    on_error: Literal["raise", "passthrough"] = "raise"
+
+    @cached_property
+    def _writer(self) -> PassageWriter:
+        return PassageWriter(
+            self.view,
+            self.compression_rate,
+            self.as_text,
+            self.min_tokens,
+            self.on_error,
+            self.batch_tokens,
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not isinstance(self.engine, str):  # a name is loaded when it is needed
+            _ = self._writer
+        return self
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str | None = None, callbacks: Callbacks = None
+    ) -> list[Document]:
+        """Compress documents; `query` matters to models that compress for a question only."""
+        fresh = [doc for doc in documents if not self._is_compressed(doc)]
+        written = iter(self._writer.write([doc.page_content for doc in fresh], query=query))
+        return [
+            doc if self._is_compressed(doc) else self._rewritten(doc, next(written))
+            for doc in documents
+        ]
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str | None = None, callbacks: Callbacks = None
+    ) -> list[Document]:
+        """`compress_documents` in a thread, so that the event loop goes on."""
+        return await run_in_executor(None, self.compress_documents, documents, query, callbacks)
+
+    def invoke(
+        self, input: Sequence[Document], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Compress the documents that a retriever hands on."""
+        return self._call_with_config(self.compress_documents, input, config)
+
+    async def ainvoke(
+        self, input: Sequence[Document], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """`invoke` for an event loop."""
+        return await self._acall_with_config(self.acompress_documents, input, config)
+
+    def restore_documents(self, documents: Sequence[Document]) -> list[Document]:
+        """The documents with their original texts, and without what the compressor noted.
+
+        Raises:
+            MissingContextError: A text that neither metadata nor store has.
+        """
+        return [self._restored(doc) for doc in documents]
+
+    def _is_compressed(self, document: Document) -> bool:
+        note = document.metadata.get(self.metadata_key)
+        return isinstance(note, dict) and document.page_content == note.get("reference")
+
+    def _rewritten(self, document: Document, written: WrittenPassage) -> Document:
+        note: dict[str, Any] = {"compressed": written.reference is not None}
+        if written.reference is not None:
+            note |= {
+                "reference": written.text,
+                "id": written.reference.id,
+                "slots": written.reference.slots,
+                "rate": self.view.model.config.check_rate(self.compression_rate),
+            }
+        else:
+            note["reason"] = written.reason
+        if self.keep_text == "metadata":
+            note["text"] = escape(document.page_content)
+        metadata = {**_escaped(document.metadata), self.metadata_key: note}
+        return document.model_copy(update={"page_content": written.text, "metadata": metadata})
+
+    def _restored(self, document: Document) -> Document:
+        metadata = dict(document.metadata)
+        note = metadata.pop(self.metadata_key, None)
+        if not isinstance(note, dict):
+            return document
+        text = document.page_content
+        if note.get("compressed"):
+            try:
+                text = "".join(self.view.originals(text))
+            except MissingContextError:
+                if "text" not in note:
+                    raise
+                text = note["text"]
+        return document.model_copy(update={"page_content": text, "metadata": metadata})
+
+
+class CocomDocumentTransformer(_Compressing, BaseDocumentTransformer):
+    """Compresses a corpus beforehand: the texts stay, embeddings go into the store, an id into the metadata.
+
+    Run it over what you put into a vector store; at question time the `CocomDocumentCompressor` finds the
+    embeddings ready. Only the id is written, so keys can change later.
+
+    Attributes:
+        metadata_key: Where the id goes.
+    """
+
+    metadata_key: str = "cocom_id"
+
+    def transform_documents(
+        self, documents: Sequence[Document], **kwargs: Any
+    ) -> Sequence[Document]:
+        """Compress documents into the store; those without text stay as they are."""
+        full = [doc for doc in documents if doc.page_content.strip()]
+        references = iter(
+            self.view.compress(
+                [doc.page_content for doc in full],
+                rate=self.compression_rate,
+                batch_tokens=self.batch_tokens,
+            )
+        )
+        return [
+            doc.model_copy(
+                update={"metadata": {**doc.metadata, self.metadata_key: next(references).id}}
+            )
+            if doc.page_content.strip()
+            else doc
+            for doc in documents
+        ]
+
+
+def _escaped(value: Any) -> Any:
+    """Metadata in which no text can be taken for a reference."""
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, Mapping):
+        return {key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return value
