@@ -8,21 +8,12 @@ from typing import Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 
 from cocom import Answer, Cocom, CocomView
-from cocom.errors import InputError
+from cocom.generation import call_options
 from cocom.view import view_of
 
 __all__ = ["Decoding", "usage_of"]
 
-_OPTIONS = {
-    "max_tokens": "max_new_tokens",
-    "max_new_tokens": "max_new_tokens",
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "seed": "seed",
-    "beams": "beams",
-    "timeout": "timeout",
-}
+_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "beams", "timeout")
 _IGNORED = ("stream", "ls_structured_output_format")  # what LangChain passes for itself
 
 
@@ -79,18 +70,10 @@ class Decoding(BaseModel):
 
     def _options(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """Options of one call: the fields, and over them what the call gives."""
-        options: dict[str, Any] = {
-            name: getattr(self, field) for field, name in _OPTIONS.items() if field in _FIELDS
-        }
-        options["stop"] = tuple(self.stop or () if stop is None else stop)
-        for name, value in given.items():
-            if name in _OPTIONS:
-                options[_OPTIONS[name]] = value
-            elif name not in ("model", *_IGNORED):
-                raise InputError(
-                    f"unknown option {name!r}: a Cocom model takes {', '.join(sorted(_OPTIONS))} and stop."
-                )
-        return options
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        given = {k: v for k, v in given.items() if k not in ("model", *_IGNORED)}
+        texts = self.stop or () if stop is None else stop
+        return {**call_options(own), **call_options(given), "stop": tuple(texts)}
 
     def _model_name(self) -> str:
         if self.engine is None:
@@ -108,9 +91,6 @@ class Decoding(BaseModel):
             "namespace": view.namespace,
             **self._options(None, {}),
         }
-
-
-_FIELDS = {name for name in _OPTIONS if name in Decoding.model_fields}
 
 
 def usage_of(answer: Answer) -> dict[str, Any]:

@@ -1,3 +1,23 @@
-"""Use cocom from LlamaIndex. Still empty: the adapter will arrive here, and only translate."""
+"""Use cocom from LlamaIndex: a postprocessor behind any retriever, and an LLM that reads what it wrote.
 
-__all__: list[str] = []
+model = Cocom.from_pretrained("cocom-tiny")
+engine = index.as_query_engine(
+    llm=CocomLLM(model), node_postprocessors=[CocomNodePostprocessor(model, compression_rate=16)]
+)
+"""
+
+from llamaindex_cocom.llm import CocomLLM
+from llamaindex_cocom.nodes import CompressedNode
+from llamaindex_cocom.postprocessor import CocomNodePostprocessor
+from llamaindex_cocom.prompts import configure_settings, make_prompt_helper, question_prompt
+from llamaindex_cocom.transform import CocomTransform
+
+__all__ = [
+    "CocomLLM",
+    "CocomNodePostprocessor",
+    "CocomTransform",
+    "CompressedNode",
+    "configure_settings",
+    "make_prompt_helper",
+    "question_prompt",
+]

@@ -11,6 +11,7 @@ from cocom.errors import InputError
 __all__ = [
     "GenerationOptions",
     "before_stop",
+    "call_options",
     "generation_options",
     "started_stop",
     "until_end",
@@ -91,6 +92,22 @@ def generation_options(values: Mapping[str, Any]) -> GenerationOptions:
         raise InputError(
             f"unknown option {unknown[0]!r}: expected one of {', '.join(known)}."
         ) from None
+
+
+def call_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A framework's names for options, as `CocomView.reply` calls them; stop strings are left to the caller.
+
+    Raises:
+        InputError: A name that no option has.
+    """
+    names = {name: name for name in GenerationOptions.__dataclass_fields__ if name != "stop"}
+    names |= {"max_tokens": "max_new_tokens", "timeout": "timeout"}
+    for name in values:
+        if name not in names:
+            raise InputError(
+                f"unknown option {name!r}: a Cocom model takes {', '.join(sorted(names))} and stop."
+            )
+    return {names[name]: value for name, value in values.items()}
 
 
 def before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from cocom.errors import InputError
 
-__all__ = ["Found", "Reference", "Signer", "escape", "find", "new_key", "passage_id"]
+__all__ = ["Found", "Reference", "Signer", "beginnings", "escape", "find", "new_key", "passage_id"]
 
 _ID_CHARACTERS = 26  # 130 bits
 _TAG_CHARACTERS = 13  # 65 bits
@@ -127,6 +127,11 @@ def find(text: str) -> Iterator[Found]:
         # As it was minted: `08` for 8 is another text that would carry the same tag.
         if str(int(slots)) == slots:
             yield Found(match.start(), match.end(), Reference(int(slots), id.lower(), tag.lower()))
+
+
+def beginnings(text: str) -> Iterator[int]:
+    """Where references begin, whole or broken ones."""
+    return (match.start() for match in re.finditer(r"\[\[cocom:", text, re.IGNORECASE))
 
 
 def escape(text: str) -> str:

@@ -24,7 +24,15 @@ from cocom.errors import (
 )
 from cocom.generation import generation_options
 from cocom.reader import ReadRequest
-from cocom.references import Reference, Signer, escape, find, new_key, passage_id
+from cocom.references import (
+    Reference,
+    Signer,
+    beginnings,
+    escape,
+    find,
+    new_key,
+    passage_id,
+)
 from cocom.store import ContextStore, Entry, MemoryStore
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 
@@ -291,17 +299,22 @@ class CocomView:
     def _found(self, text: str) -> list[tuple[int, int, str, Entry]]:
         """The valid references of a text: where each stands, its id, and what the store has."""
         valid = []
+        found_at = set()
         for found in find(text):
+            found_at.add(found.start)
             if self._signer.verify(found.reference):
                 valid.append(found)
-                continue
-            message = (
-                f"the reference {found.reference} was not made by namespace {self.namespace!r} with this "
-                "key, or was changed"
-            )
-            if self._invalid == "error":
-                raise InvalidReferenceError(f"{message}: compress the passage again.")
-            _log.warning("%s; it is read as text.", message)
+            else:
+                self._refuse(
+                    f"the reference {found.reference} was not made by namespace {self.namespace!r} with this "
+                    "key, or was changed"
+                )
+        for start in beginnings(text):
+            if start not in found_at:
+                self._refuse(
+                    f"there is a broken reference in the prompt, {text[start : start + 60]!r}: something "
+                    "behind the compressor cut or changed it"
+                )
         entries = self.store.get([found.reference.id for found in valid])
         result = []
         for found, entry in zip(valid, entries, strict=True):
@@ -313,6 +326,11 @@ class CocomView:
                 )
             result.append((found.start, found.end, found.reference.id, entry))
         return result
+
+    def _refuse(self, message: str) -> None:
+        if self._invalid == "error":
+            raise InvalidReferenceError(f"{message}: compress the passage again.")
+        _log.warning("%s; it is read as text.", message)
 
     def _contexts(self, id: str, entry: Entry) -> str | ContextEmbeddings:
         if entry.contexts is not None:

@@ -1,0 +1,79 @@
+"""Nodes that the model reads as context embeddings and people as text."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+
+from cocom.references import escape
+from cocom.writer import WrittenPassage
+
+__all__ = ["CompressedNode", "compressed_node"]
+
+
+class CompressedNode(TextNode):
+    """A text node that gives the language model its reference, and everybody else its text.
+
+    Sources, citations and evaluators read the original. It is written to JSON and into stores as the plain
+    node it was made from.
+    """
+
+    _written: str = PrivateAttr(default="")
+    _reference: str | None = PrivateAttr(default=None)
+
+    @property
+    def reference(self) -> str | None:
+        """The reference, or None where the node stayed text."""
+        return self._reference
+
+    def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
+        """The reference in `MetadataMode.LLM`, the original text in every other mode."""
+        if metadata_mode != MetadataMode.LLM:
+            return super().get_content(metadata_mode)
+        metadata = escape(self.get_metadata_str(metadata_mode).strip())
+        if not metadata:
+            return self._written
+        return self.text_template.format(content=self._written, metadata_str=metadata).strip()
+
+    def get_content_blocks(
+        self, metadata_mode: MetadataMode = MetadataMode.NONE
+    ) -> list[BaseContentBlock]:
+        """As `get_content`, metadata and text in blocks of their own."""
+        if metadata_mode != MetadataMode.LLM:
+            return super().get_content_blocks(metadata_mode)
+        metadata = escape(self.get_metadata_str(metadata_mode).strip())
+        texts = [metadata, self._written] if metadata else [self._written]
+        return [TextBlock(text=text) for text in texts]
+
+
+def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
+    """The node as the model reads it; the very node where it reads just what stands there.
+
+    Args:
+        node: What a retriever found.
+        written: What became of its text.
+    """
+    text = node.get_content(MetadataMode.NONE)
+    metadata = node.get_metadata_str(MetadataMode.LLM)
+    if written.text == text and escape(metadata) == metadata:
+        return node
+    kind = _compressed_class(type(node)) if isinstance(node, TextNode) else CompressedNode
+    values: dict[str, Any] = {
+        name: getattr(node, name) for name in type(node).model_fields if name in kind.model_fields
+    }
+    compressed = kind(**{**values, "text": text})
+    compressed._written = written.text
+    compressed._reference = None if written.reference is None else str(written.reference)
+    return compressed
+
+
+@cache
+def _compressed_class(kind: type[TextNode]) -> type[CompressedNode]:
+    """A compressed node that keeps the further fields of a kind of text node."""
+    if issubclass(CompressedNode, kind):
+        return CompressedNode
+    return type(f"Compressed{kind.__name__}", (CompressedNode, kind), {"__module__": __name__})
