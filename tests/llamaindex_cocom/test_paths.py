@@ -1,7 +1,7 @@
 """Every way through LlamaIndex gives the answer that the engine gives when it is called directly.
 
-Each path is built twice: with the postprocessor and the adapter's LLM, and without them around `Direct`, which
-looks for the passages' texts in whatever prompt arrives and hands the engine their embeddings.
+Each path is built twice: with the postprocessor and the adapter's LLM, and without them around `Direct`,
+which looks for the passages' texts in whatever prompt arrives and hands the engine their embeddings.
 """
 
 from __future__ import annotations
