@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict
 
 from cocom import Answer
 from langchain_cocom.decoding import Decoding, usage_of
@@ -28,6 +29,8 @@ class ChatCocom(Decoding, BaseChatModel):
 
         ChatCocom(engine=model, max_tokens=64).invoke("Who wrote Ulysses?")
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @property
     def _llm_type(self) -> str:

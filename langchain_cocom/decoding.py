@@ -84,12 +84,14 @@ class Decoding(BaseModel):
     def _identity(self) -> dict[str, Any]:
         """All that an answer depends on, for caches and traces."""
         view = self.view
+        options = self._options(None, {})
+        options["stop_sequences"] = options.pop("stop")  # a call's own are called stop
         return {
             "model_name": self._model_name(),
             "fingerprint": view.model.fingerprint,
             "dtype": str(view.model.backbone.dtype),
             "namespace": view.namespace,
-            **self._options(None, {}),
+            **options,
         }
 
 

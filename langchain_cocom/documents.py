@@ -31,7 +31,7 @@ class _Compressing(BaseModel):
         batch_tokens: Rows in one forward pass, padding included.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     engine: Any = "cocom-tiny"
     namespace: str = "default"
@@ -61,6 +61,8 @@ class CocomDocumentCompressor(
         on_error: What becomes of a document that cannot be compressed: "raise", or "passthrough" leaves it as
             text.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     as_text: int = Field(default=0, ge=0)
     min_tokens: int = Field(default=0, ge=0)
@@ -167,6 +169,8 @@ class CocomDocumentTransformer(_Compressing, BaseDocumentTransformer):
     Attributes:
         metadata_key: Where the id goes.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     metadata_key: str = "cocom_id"
 

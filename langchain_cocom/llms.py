@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
+from pydantic import ConfigDict
 
 from cocom import Answer, CocomError
 from langchain_cocom.decoding import Decoding, usage_of
@@ -21,6 +22,8 @@ class CocomLLM(Decoding, BaseLLM):
 
     `batch` reads its prompts together. Its fields are those of `Decoding`.
     """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @property
     def _llm_type(self) -> str:

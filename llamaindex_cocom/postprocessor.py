@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
@@ -31,6 +31,8 @@ class CocomNodePostprocessor(BaseNodePostprocessor):
         batch_tokens: Rows in one forward pass, padding included.
         namespace: Whose passages these are.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     compression_rate: int | None = None
     as_text: int = Field(default=0, ge=0)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TransformComponent
 
 from cocom import Cocom, CocomView
@@ -28,6 +28,8 @@ class CocomTransform(TransformComponent):
         namespace: Whose passages these are.
         fingerprint: The model's; the pipeline's cache tells models apart by it.
     """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     compression_rate: int | None = None
     metadata_key: str = "cocom_id"

@@ -1,0 +1,330 @@
+"""The two models beyond the standard tests: what they count, refuse, stream, cache and let through."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.documents import Document
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+from cocom import Cocom, CocomView, Turn
+from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError
+from cocom.testing import tiny_cocom
+from langchain_cocom import ChatCocom, CocomDocumentCompressor, CocomLLM, format_documents
+from langchain_cocom.messages import to_speeches
+
+PASSAGES = ("The first passage, of some length.", "And a second one.")
+
+
+@pytest.fixture
+def model() -> Cocom:
+    return tiny_cocom()
+
+
+@pytest.fixture
+def context(model: Cocom) -> str:
+    documents = [Document(page_content=text) for text in PASSAGES]
+    return format_documents(
+        CocomDocumentCompressor(engine=model, compression_rate=4).invoke(documents)
+    )
+
+
+def test_usage_counts_the_rows_that_were_read(model: Cocom, context: str) -> None:
+    contexts = model.compress(PASSAGES, rate=4)
+    answer = model.answer("Who?", contexts, max_new_tokens=5)
+    llm = ChatCocom(engine=model, max_tokens=5)
+    messages: list[Any] = [("system", context), ("human", "Who?")]
+    streamed = AIMessageChunk("")
+    for chunk in llm.stream(messages):
+        streamed += chunk
+    for message in (llm.invoke(messages), streamed):
+        usage = message.usage_metadata
+        assert usage is not None
+        assert usage["input_tokens"] == answer.usage.prompt_rows
+        assert usage["output_tokens"] == answer.usage.generated_tokens
+        assert message.response_metadata["context_rows"] == sum(map(len, contexts))
+        assert message.response_metadata["replaced_tokens"] == answer.usage.replaced_tokens
+    counted = llm.get_num_tokens_from_messages([SystemMessage(context), HumanMessage("Who?")])
+    assert counted == answer.usage.prompt_rows
+    slots = sum(map(len, contexts))
+    assert llm.get_num_tokens(context) == slots + llm.get_num_tokens("\n\n")
+    assert CocomLLM(engine=model).get_num_tokens(context) == llm.get_num_tokens(context)
+
+
+def test_any_role_may_hold_references(model: Cocom, context: str) -> None:
+    contexts = model.compress(PASSAGES, rate=4)
+    want = model.answer("Who?", contexts, max_new_tokens=8).text
+    llm = ChatCocom(engine=model, max_tokens=8)
+    call: Any = {"name": "search", "args": {}, "id": "1"}
+    for messages in (
+        [SystemMessage(context), HumanMessage("Who?")],
+        [HumanMessage(f"{context}\n\nWho?")],
+        [HumanMessage([{"type": "text", "text": context}, "\nWho?"])],
+        [
+            HumanMessage("Who?"),
+            AIMessage("", tool_calls=[call]),
+            ToolMessage(context, tool_call_id="1"),
+        ],
+        [ChatMessage(role="developer", content=context), ChatMessage(role="user", content="Who?")],
+    ):
+        assert llm.invoke(messages).text == want
+    said = [Turn("user", "Who?"), Turn("assistant", contexts), Turn("user", "Why?")]
+    history = [HumanMessage("Who?"), AIMessage(context.replace("\n\n", "")), HumanMessage("Why?")]
+    assert llm.invoke(history).text == model.chat(said, max_new_tokens=8).text
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            HumanMessage([{"type": "image_url", "image_url": {"url": "x"}}]),
+            "block of type 'image_url'",
+        ),
+        (HumanMessage([{"type": "text", "text": "a"}, {"type": "audio"}]), "block of type 'audio'"),
+        (ChatMessage(role="wizard", content="x"), "role 'wizard'"),
+    ],
+)
+def test_what_is_not_text_is_refused(model: Cocom, message: Any, reason: str) -> None:
+    with pytest.raises(InputError, match=f"message 1 .*{reason}"):
+        ChatCocom(engine=model).invoke([HumanMessage("Hello"), message])
+
+
+def test_thoughts_and_calls_are_not_said() -> None:
+    blocks: Any = [{"type": "reasoning", "reasoning": "hm"}, {"type": "text", "text": "yes"}]
+    assert to_speeches([AIMessage(blocks)]) == [("assistant", "yes")]
+
+
+def test_settings_reach_the_engine(model: Cocom) -> None:
+    fields: Any = {"temperature": 0.9, "top_p": 0.8, "top_k": 20, "seed": 7, "max_tokens": 12}
+    want = model.chat("Hello", temperature=0.9, top_p=0.8, top_k=20, seed=7, max_new_tokens=12).text
+    assert ChatCocom(engine=model, **fields).invoke("Hello").text == want
+    assert CocomLLM(engine=model, **fields).invoke("Hello") == want
+    assert ChatCocom(engine=model).invoke("Hello", **fields).text == want
+    assert ChatCocom(engine=model).bind(**fields).invoke("Hello").text == want
+    long = model.chat("Hello", max_new_tokens=30).text
+    stop = long[3:5]
+    for llm in (
+        ChatCocom(engine=model, max_tokens=30, stop=[stop]),
+        ChatCocom(engine=model, stop_sequences=[stop], max_new_tokens=30),
+    ):
+        assert llm.invoke("Hello").text == long[: long.find(stop)].strip()
+        assert llm.invoke("Hello", stop=[]).text == long
+
+
+@pytest.mark.parametrize("settings", [{"temprature": 0.1}, {"max_token": 3}])
+def test_misspelt_settings_are_refused(model: Cocom, settings: Any) -> None:
+    for kind in (ChatCocom, CocomLLM):
+        with pytest.raises(ValueError, match=next(iter(settings))):
+            kind(engine=model, **settings)
+        with pytest.raises(InputError, match=f"unknown option '{next(iter(settings))}'"):
+            kind(engine=model).invoke("Hello", **settings)
+
+
+async def test_errors_come_through_every_call(model: Cocom) -> None:
+    for llm in (
+        ChatCocom(engine=model, max_tokens=100_000),
+        CocomLLM(engine=model, max_tokens=100_000),
+    ):
+        with pytest.raises(PromptTooLongError):
+            llm.invoke("Hello")
+        with pytest.raises(PromptTooLongError):
+            await llm.ainvoke("Hello")
+        with pytest.raises(PromptTooLongError):
+            list(llm.stream("Hello"))
+        with pytest.raises(PromptTooLongError):
+            _ = [piece async for piece in llm.astream("Hello")]
+        with pytest.raises(PromptTooLongError):
+            llm.batch(["Hello", "Hey"])
+        with pytest.raises(PromptTooLongError):
+            await llm.abatch(["Hello", "Hey"])
+
+
+async def test_errors_in_the_middle_come_through_streams(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model fails with its third token: streams must raise, not hang."""
+    network: Any = model.backbone.model
+    real, calls = network.forward, 0
+
+    def fails(*given: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("the cable is loose")
+        return real(*given, **named)
+
+    monkeypatch.setattr(network, "forward", fails)
+    for llm in (ChatCocom(engine=model, max_tokens=20), CocomLLM(engine=model, max_tokens=20)):
+        calls = 0
+        with pytest.raises(RuntimeError, match="cable"):
+            list(llm.stream("Hello"))
+        calls = 0
+        with pytest.raises(RuntimeError, match="cable"):
+            _ = [piece async for piece in llm.astream("Hello")]
+
+
+class Slow:
+    """Makes each token of a model take a while, and counts them."""
+
+    def __init__(
+        self, model: Cocom, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01
+    ) -> None:
+        self.tokens = 0
+        network: Any = model.backbone.model
+        real = network.forward
+
+        def forward(*given: Any, **named: Any) -> Any:
+            self.tokens += 1
+            time.sleep(seconds)
+            return real(*given, **named)
+
+        monkeypatch.setattr(network, "forward", forward)
+
+    def stopped(self) -> bool:
+        """Whether no more tokens are made."""
+        time.sleep(0.1)
+        before = self.tokens
+        time.sleep(0.1)
+        return self.tokens == before
+
+
+async def test_a_stream_that_is_left_stops_generating(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(model, monkeypatch)
+    for llm in (ChatCocom(engine=model, max_tokens=2000), CocomLLM(engine=model, max_tokens=2000)):
+        for piece in llm.stream("Hello"):
+            assert piece
+            break
+        gc.collect()
+        assert slow.stopped()
+        pieces = llm.astream("Hello")
+        assert await anext(pieces)
+        await pieces.aclose()  # type: ignore[attr-defined]
+        assert slow.stopped()
+
+
+async def test_a_cancelled_task_stops_generating(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(model, monkeypatch)
+    llm = ChatCocom(engine=model, max_tokens=2000)
+
+    async def read() -> None:
+        async for _ in llm.astream("Hello"):
+            pass
+
+    for work in (llm.ainvoke("Hello"), read()):
+        task = asyncio.ensure_future(work)
+        before = slow.tokens
+        while slow.tokens < before + 5:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert slow.stopped()
+
+
+async def test_the_event_loop_goes_on_while_answers_are_written(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Slow(model, monkeypatch)
+    for kind in (ChatCocom, CocomLLM):
+        llm = kind(engine=model, max_tokens=30)
+        for work in (
+            llm.ainvoke("Hello"),
+            llm.abatch(["Hello", "Hey"]),
+            collect(llm.astream("Hello")),
+        ):
+            task = asyncio.ensure_future(work)
+            longest, last = 0.0, time.perf_counter()
+            while not task.done():
+                await asyncio.sleep(0.005)
+                longest = max(longest, time.perf_counter() - last)
+                last = time.perf_counter()
+            assert await task
+            assert longest < 0.15
+
+
+async def collect(pieces: Any) -> list[Any]:
+    return [piece async for piece in pieces]
+
+
+def test_an_answer_that_takes_too_long(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(model, monkeypatch)
+    llm = ChatCocom(engine=model, max_tokens=2000, timeout=0.2)
+    with pytest.raises(AnswerTimeoutError, match=r"0\.2 s"):
+        llm.invoke("Hello")
+    assert slow.stopped()
+    with pytest.raises(TimeoutError):
+        list(llm.stream("Hello"))
+    assert slow.stopped()
+
+
+def test_batches_are_read_together(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = model.batcher._reader.read_watched
+
+    def watched(requests: Any, *rest: Any) -> Any:
+        sizes.append(len(requests))
+        return real(requests, *rest)
+
+    monkeypatch.setattr(model.batcher._reader, "read_watched", watched)
+    prompts = [f"Prompt {n}" for n in range(8)]
+    alone = [model.chat(prompt, max_new_tokens=8).text for prompt in prompts]
+    assert CocomLLM(engine=model, max_tokens=8).batch(prompts) == alone
+    assert max(sizes) > 4
+    sizes.clear()
+    assert [m.text for m in ChatCocom(engine=model, max_tokens=8).batch(prompts)] == alone
+    assert sum(sizes) == 8
+
+
+def test_a_cache_tells_apart_what_decides_an_answer(model: Cocom, context: str) -> None:
+    cache = InMemoryCache()
+    first = ChatCocom(engine=model, cache=cache, max_tokens=6)
+    want = first.invoke(context).text
+    other = tiny_cocom(seed=1)
+    assert len(cache._cache) == 1
+    assert first.invoke(context).text == want
+    assert len(cache._cache) == 1
+    for llm in (
+        ChatCocom(engine=model, cache=cache, max_tokens=7),
+        ChatCocom(engine=model, cache=cache, max_tokens=6, temperature=0.5),
+        ChatCocom(engine=model, cache=cache, max_tokens=6, stop=["x"]),
+        ChatCocom(engine=CocomView(model, namespace="b"), cache=cache, max_tokens=6),
+        ChatCocom(engine=other, cache=cache, max_tokens=6),
+    ):
+        before = len(cache._cache)
+        llm.invoke(context)
+        assert len(cache._cache) == before + 1
+
+
+def test_making_a_model_loads_nothing() -> None:
+    started = time.perf_counter()
+    for _ in range(10):
+        ChatCocom(model="no/such/model", api_key="x", max_retries=2, timeout=3.0, streaming=True)
+    assert time.perf_counter() - started < 0.5
+
+
+def test_other_tenants_references_stay_text(model: Cocom, caplog: Any) -> None:
+    documents = [Document(page_content=text) for text in PASSAGES]
+    ours = CocomView(model, namespace="ours", key="k" * 32)
+    theirs = CocomView(model, namespace="theirs", key="t" * 32)
+    context = format_documents(CocomDocumentCompressor(engine=theirs).invoke(documents))
+    message = ChatCocom(engine=ours, max_tokens=4).invoke(f"{context}\nWho?")
+    assert message.response_metadata["context_rows"] == 0
+    assert "was not made by namespace 'ours'" in caplog.text
+    message = ChatCocom(engine=theirs, max_tokens=4).invoke(f"{context}\nWho?")
+    assert message.response_metadata["context_rows"] > 0
