@@ -203,20 +203,21 @@ async def _apieces(stream: AsyncAnswerStream) -> CompletionResponseAsyncGen:
 
 
 def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:
-    usage = answer.usage
+    usage = {
+        "prompt_tokens": answer.usage.prompt_rows,
+        "completion_tokens": answer.usage.generated_tokens,
+        "total_tokens": answer.usage.prompt_rows + answer.usage.generated_tokens,
+    }
     return CompletionResponse(
         text=answer.text,
         delta=delta,
         raw={
             "finish_reason": answer.finish_reason,
-            "context_rows": usage.context_rows,
-            "replaced_tokens": usage.replaced_tokens,
+            "context_rows": answer.usage.context_rows,
+            "replaced_tokens": answer.usage.replaced_tokens,
+            "usage": usage,  # where LlamaIndex's own counter looks
         },
-        additional_kwargs={
-            "prompt_tokens": usage.prompt_rows,
-            "completion_tokens": usage.generated_tokens,
-            "total_tokens": usage.prompt_rows + usage.generated_tokens,
-        },
+        additional_kwargs=usage,
     )
 
 

@@ -46,7 +46,7 @@ def test_usage_counts_the_rows_that_were_read(model: Cocom, context: str) -> Non
     answer = model.answer("Who?", contexts, max_new_tokens=5)
     llm = ChatCocom(engine=model, max_tokens=5)
     messages: list[Any] = [("system", context), ("human", "Who?")]
-    streamed = AIMessageChunk("")
+    streamed = AIMessageChunk(content="")
     for chunk in llm.stream(messages):
         streamed += chunk
     for message in (llm.invoke(messages), streamed):
@@ -115,9 +115,10 @@ def test_settings_reach_the_engine(model: Cocom) -> None:
     assert ChatCocom(engine=model).bind(**fields).invoke("Hello").text == want
     long = model.chat("Hello", max_new_tokens=30).text
     stop = long[3:5]
+    other_names: Any = {"stop_sequences": [stop], "max_new_tokens": 30}
     for llm in (
         ChatCocom(engine=model, max_tokens=30, stop=[stop]),
-        ChatCocom(engine=model, stop_sequences=[stop], max_new_tokens=30),
+        ChatCocom(engine=model, **other_names),
     ):
         assert llm.invoke("Hello").text == long[: long.find(stop)].strip()
         assert llm.invoke("Hello", stop=[]).text == long
@@ -210,9 +211,9 @@ async def test_a_stream_that_is_left_stops_generating(
             break
         gc.collect()
         assert slow.stopped()
-        pieces = llm.astream("Hello")
+        pieces: Any = llm.astream("Hello")
         assert await anext(pieces)
-        await pieces.aclose()  # type: ignore[attr-defined]
+        await pieces.aclose()
         assert slow.stopped()
 
 
@@ -282,7 +283,7 @@ def test_batches_are_read_together(model: Cocom, monkeypatch: pytest.MonkeyPatch
         return real(requests, *rest)
 
     monkeypatch.setattr(model.batcher._reader, "read_watched", watched)
-    prompts = [f"Prompt {n}" for n in range(8)]
+    prompts: list[Any] = [f"Prompt {n}" for n in range(8)]
     alone = [model.chat(prompt, max_new_tokens=8).text for prompt in prompts]
     assert CocomLLM(engine=model, max_tokens=8).batch(prompts) == alone
     assert max(sizes) > 4
@@ -312,9 +313,10 @@ def test_a_cache_tells_apart_what_decides_an_answer(model: Cocom, context: str) 
 
 
 def test_making_a_model_loads_nothing() -> None:
+    usual: Any = {"api_key": "x", "max_retries": 2, "timeout": 3.0, "streaming": True}
     started = time.perf_counter()
     for _ in range(10):
-        ChatCocom(model="no/such/model", api_key="x", max_retries=2, timeout=3.0, streaming=True)
+        ChatCocom(model="no/such/model", **usual)
     assert time.perf_counter() - started < 0.5
 
 
