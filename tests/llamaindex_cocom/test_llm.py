@@ -14,7 +14,8 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRol
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
-from cocom import Cocom, CocomConfig, PromptTemplate
+from cocom import Cocom, CocomConfig
+from cocom.config import PromptTemplate as QuestionTemplate
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError
 from cocom.testing import tiny_cocom
 from llamaindex_cocom import (
@@ -266,7 +267,7 @@ def test_the_token_counter_of_llamaindex_counts_rows(model: Cocom, context: str)
 
 
 def test_question_prompt_of_a_chat_model() -> None:
-    model = tiny_cocom(CocomConfig(prompt=PromptTemplate.instruct()))
+    model = tiny_cocom(CocomConfig(prompt=QuestionTemplate.instruct()))
     messages = question_prompt(model).format_messages(context_str="C", query_str="Q {x}")
     assert [m.role for m in messages] == [MessageRole.SYSTEM, MessageRole.USER]
     assert messages[1].content == "Background:\nC\n\nQuestion: Q {x}"
