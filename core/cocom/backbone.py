@@ -230,14 +230,16 @@ class Backbone(ExclusiveModule):
             options["enable_thinking"] = thinking
         try:
             if turns[0]["role"] == "system":
-                system, user, *rest = turns
+                system, *rest = turns
                 # Some templates refuse a system role, each in its own words; some leave it out.
                 with suppress(TemplateError):
                     text = _apply(tokenizer, turns, options)
                     if system["content"].strip() in text:
                         return text
-                content = f"{system['content']}\n{user['content']}"
-                turns = [{"role": user["role"], "content": content}, *rest]
+                content = system["content"]
+                if rest and rest[0]["role"] == "user":
+                    content += f"\n{rest.pop(0)['content']}"
+                turns = [{"role": "user", "content": content}, *rest]
             return _apply(tokenizer, turns, options)
         except TemplateError as error:
             raise ModelError(

@@ -227,20 +227,33 @@ class MicroBatcher:
 
     def _queue(self, job: Job) -> None:
         self._waiting.append(job)
+        job.add_done_callback(self._forget)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="cocom-batcher", daemon=True)
             self._thread.start()
         self._changed.notify_all()
+
+    def _forget(self, job: Future[Answer]) -> None:
+        """Give away the place of a job that was cancelled before its turn came."""
+        if not job.cancelled():
+            return
+        with self._changed:
+            try:
+                self._waiting.remove(job)  # type: ignore[arg-type]
+            except ValueError:  # it is being taken just now
+                return
+            job.set_running_or_notify_cancel()
+            self._changed.notify_all()
 
     def _work(self) -> None:
         while True:
             with self._changed:
                 self._gather()
                 batch = self._take()
+                self._changed.notify_all()  # there is room
                 if not batch:
                     self._thread = None
                     return
-                self._changed.notify_all()
             self._read(batch)
 
     def _gather(self) -> None:

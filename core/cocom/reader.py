@@ -251,14 +251,19 @@ class _Rows(StoppingCriteria):
         self._beams = options.beams
         self._ends = ends
         self._decode = decode
-        self._done = [False] * (len(watchers) * options.beams)
+        self._done = [False] * len(watchers)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        for i, ids in enumerate(input_ids.tolist()):
-            # A row of a beam search may be taken over by another beam, and so become undone.
-            if not self._done[i] or self._beams > 1:
-                self._done[i] = self._ends_now(ids, self._watchers[i // self._beams])
-        return torch.tensor(self._done, dtype=torch.bool, device=input_ids.device)
+        rows = input_ids.tolist()
+        share = len(rows) // len(
+            self._watchers
+        )  # a beam search looks at several candidates a prompt
+        done = [
+            (self._beams == 1 and self._done[i]) or self._ends_now(ids, self._watchers[i // share])
+            for i, ids in enumerate(rows)
+        ]
+        self._done = done
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
 
     def _ends_now(self, ids: list[int], watcher: Watcher | None) -> bool:
         """Whether a row ends with its last token: a stop string however tokens divide it, or stopped."""

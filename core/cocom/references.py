@@ -23,6 +23,7 @@ __all__ = ["Found", "Reference", "Signer", "beginnings", "escape", "find", "new_
 _ID_CHARACTERS = 26  # 130 bits
 _TAG_CHARACTERS = 13  # 65 bits
 _LEAST_KEY = 16
+_MOST_SLOTS = 9999
 
 _CORE = rf":(\d{{1,4}}):([a-z2-7]{{{_ID_CHARACTERS}}}):([a-z2-7]{{{_TAG_CHARACTERS}}})"
 _REFERENCE = re.compile(rf"\[\[cocom{_CORE}\]\]", re.IGNORECASE | re.ASCII)
@@ -78,6 +79,9 @@ class Signer:
             raise InputError(f"namespace must be a name, got {namespace!r}.")
         if not isinstance(key, bytes | str):
             raise InputError(f"key must be bytes or a string, got {type(key).__name__}.")
+        for name, value in (("namespace", namespace), ("key", key)):
+            if isinstance(value, str) and not _is_unicode(value):
+                raise InputError(f"{name} holds half a surrogate pair, which is no character.")
         secret = key.encode() if isinstance(key, str) else key
         if len(secret) < _LEAST_KEY:
             raise InputError(
@@ -88,12 +92,22 @@ class Signer:
         self._key = secret
 
     def mint(self, slots: int, id: str) -> Reference:
-        """A reference to the passage with this id."""
+        """A reference to the passage with this id.
+
+        Raises:
+            InputError: More slots than a reference can tell.
+        """
+        if not 1 <= slots <= _MOST_SLOTS:
+            raise InputError(
+                f"a passage of {slots} context embeddings was to get a reference, which tells 1 to "
+                f"{_MOST_SLOTS}: split the passage, or compress at a higher rate."
+            )
         return Reference(slots, id, self._tag(slots, id))
 
     def verify(self, reference: Reference) -> bool:
         """Whether this namespace made the reference, as it is."""
-        return hmac.compare_digest(self._tag(reference.slots, reference.id), reference.tag)
+        tag = self._tag(reference.slots, reference.id)
+        return hmac.compare_digest(tag.encode(), reference.tag.encode("utf-8", "replace"))
 
     def _tag(self, slots: int, id: str) -> str:
         signed = f"{len(self.namespace)}:{self.namespace}:{slots}:{id}".encode()
@@ -143,6 +157,10 @@ def escape(text: str) -> str:
     text = _NAMED.sub(r"\1\2 ", text)
     text = _NAMELESS.sub(": ", text)
     return _UNFINISHED.sub("[ ", text)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _base32(data: bytes, characters: int) -> str:

@@ -66,6 +66,8 @@ def conversation_request(
         InputError: Nothing to read, or a turn that is none.
         ModelError: The chat template refuses the turns.
     """
+    if isinstance(turns, Turn):
+        raise InputError("turns must be a sequence, got a single Turn: put it in a list.")
     contexts: list[ContextEmbeddings] = []
     laid: list[LaidTurn] = []
     for i, turn in enumerate([Turn("user", turns)] if isinstance(turns, str) else turns):
@@ -75,14 +77,20 @@ def conversation_request(
             raise InputError(
                 f"turn {i} has the role {turn.role!r}: choose one of {', '.join(get_args(Role))}."
             )
+        content = [turn.content] if isinstance(turn.content, str) else turn.content
+        if not isinstance(content, Sequence):
+            raise InputError(
+                f"turn {i} holds {type(content).__name__}, but expected texts and context embeddings."
+            )
         parts: list[UserText | Slot] = []
-        for part in [turn.content] if isinstance(turn.content, str) else turn.content:
+        for part in content:
             if isinstance(part, ContextEmbeddings):
                 check_fingerprint(fingerprint, part, len(contexts))
                 parts.append(Slot(len(contexts)))
                 contexts.append(part)
             elif isinstance(part, str):
-                parts.append(UserText(part))
+                before = parts.pop().text if parts and isinstance(parts[-1], UserText) else ""  # type: ignore[union-attr]
+                parts.append(UserText(before + part))
             else:
                 raise InputError(
                     f"turn {i} holds {type(part).__name__}, but expected texts and context embeddings."

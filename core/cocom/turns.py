@@ -17,9 +17,10 @@ from cocom.prompt import ChatRenderer, Piece, Slot, Template, UserText, fill_tem
 
 __all__ = ["LaidTurn", "lay_out_turns"]
 
-# As in `prompt`: characters that chat templates leave alone. The spaces tell whether they trim.
-_MARK = " \ue000turn{}\ue001 "
-_MARKED = re.compile("( ?)\ue000turn(\\d+)\ue001( ?)")
+# As in `prompt`: characters that chat templates leave alone. The rare spaces around them tell whether
+# the template trims.
+_MARK = "\u2003\ue000turn{}\ue001\u2003"
+_MARKED = re.compile("(\u2003?)\ue000turn(\\d+)\ue001(\u2003?)")
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ def _lay_out_plainly(template: PromptTemplate, turns: Sequence[LaidTurn]) -> lis
             exchange.append(turn)
             continue
         pieces += _lay_out_exchange(template, exchange, first=not pieces)
+        if not pieces and "{bos}" in template.user:  # nobody spoke before
+            pieces.append(Template("{bos}"))
         pieces += [Template(template.answer_prefix), *turn.content, Template("{eos}")]
         exchange = []
     if exchange:

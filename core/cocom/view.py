@@ -17,6 +17,7 @@ from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
 from cocom.engine import Cocom
 from cocom.errors import (
     CocomError,
+    FingerprintError,
     InputError,
     InvalidReferenceError,
     MissingContextError,
@@ -165,18 +166,13 @@ class CocomView:
         parts: list[str] = []
         at = 0
         for start, end, id, entry in self._found(text):
-            if entry.text is None:
-                raise MissingContextError(
-                    f"the store has the embeddings of passage {id} but not its text: keep texts in the "
-                    "store to expand references."
-                )
-            parts += [text[at:start], escape(entry.text)]
+            parts += [text[at:start], escape(self._text(id, entry))]
             at = end
         return "".join([*parts, text[at:]])
 
     def originals(self, text: str) -> list[str]:
         """The passages that the references in a text stand for, as they were; errors as `expand`."""
-        return [entry.text for *_, entry in self._found(text) if entry.text is not None]
+        return [self._text(id, entry) for _, _, id, entry in self._found(text)]
 
     def token_ids(self, text: str) -> list[int]:
         """Ids of a text's tokens, and for every slot of a reference in it a memory token's id."""
@@ -327,6 +323,14 @@ class CocomView:
             result.append((found.start, found.end, found.reference.id, entry))
         return result
 
+    def _text(self, id: str, entry: Entry) -> str:
+        if entry.text is None:
+            raise MissingContextError(
+                f"the store has the embeddings of passage {id} but not its text: keep texts in the store "
+                "to expand references."
+            )
+        return entry.text
+
     def _refuse(self, message: str) -> None:
         if self._invalid == "error":
             raise InvalidReferenceError(f"{message}: compress the passage again.")
@@ -339,8 +343,16 @@ class CocomView:
             raise MissingContextError(
                 f"the store has neither embeddings nor text of passage {id}: compress the passage again."
             )
+        fingerprint = self.model.fingerprint
+        if passage_id(fingerprint, entry.rate, entry.text, entry.query) != id:
+            raise FingerprintError(
+                f"passage {id} was compressed by another model than this one, {fingerprint[:12]}: compress "
+                "it again, or load the model that did."
+            )
         try:
-            (made,) = self.model.compress([entry.text], rate=entry.rate, query=entry.query)
+            (made,) = self.model.compress(
+                [entry.text], rate=entry.rate, query=entry.query, keep_text=False
+            )
         except CocomError as error:
             _log.warning(
                 "passage %s is read as text, because it cannot be compressed: %s", id, error
