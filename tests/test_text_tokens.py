@@ -226,3 +226,8 @@ def byte_fallback() -> PreTrainedTokenizerFast:
 
 
 STABLE = [TextTokens(tiny_tokenizer()), TextTokens(byte_fallback())]
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(InputError, match="a text of 2 characters holds half a surrogate pair"):
+        TextTokens(tiny_tokenizer()).encode_text("a\ud800")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,6 +43,7 @@ class Cocom:
         config: How the model is put together.
         backbone: The language model in its two roles.
         encoder: The light compressor, or None where the language model compresses.
+        batcher: The queue through which streams and concurrent callers reach the model.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Cocom:
             self.window_compressor = DecoderCompressor(self.backbone)
         self._compressor = Compressor(self.window_compressor, self.config, self.backbone.text)
         self._reader = Reader(self.backbone)
+        self.batcher = MicroBatcher(self._reader)
         self._fingerprint: str | None = None
 
     @classmethod
@@ -369,14 +370,14 @@ class Cocom:
         """Continue a conversation piece by piece; arguments and errors as `chat`."""
         return self.batcher.stream(self.chat_request(turns), generation_options(options))
 
-    @cached_property
-    def batcher(self) -> MicroBatcher:
-        """The queue through which streams and concurrent callers reach the model."""
-        return MicroBatcher(self._reader)
-
     def __getstate__(self) -> dict[str, Any]:
         """The model without its queue, which belongs to this process."""
         return {name: value for name, value in self.__dict__.items() if name != "batcher"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The model with a queue of its own."""
+        self.__dict__.update(state)
+        self.batcher = MicroBatcher(self._reader)
 
     def reconstruct(self, contexts: ContextEmbeddings, **options: Any) -> str:
         """Write a passage back from its embeddings: what survived the compression.

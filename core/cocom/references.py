@@ -31,7 +31,7 @@ _REFERENCE = re.compile(rf"\[\[cocom{_CORE}\]\]", re.IGNORECASE | re.ASCII)
 # What makes a text unable to hold a reference, or to become one beside another text: the name after a
 # bracket or at the text's start, a core without its name, and an unfinished name at the text's end.
 _NAMED = re.compile(r"(\A|\[)(cocom)(?=:)", re.IGNORECASE)
-_NAMELESS = re.compile(rf":(?={_CORE[1:]})", re.IGNORECASE | re.ASCII)
+_NAMELESS = re.compile(rf"(\A|:)(?={_CORE[1:]})", re.IGNORECASE | re.ASCII)
 _UNFINISHED = re.compile(r"\[(?=\[?(?:c(?:o(?:c(?:om?)?)?)?)?\Z)", re.IGNORECASE)
 
 
@@ -155,7 +155,7 @@ def escape(text: str) -> str:
     metadata, a user's question. Escaped texts put side by side do not make a reference either.
     """
     text = _NAMED.sub(r"\1\2 ", text)
-    text = _NAMELESS.sub(": ", text)
+    text = _NAMELESS.sub(r"\1 ", text)
     return _UNFINISHED.sub("[ ", text)
 
 

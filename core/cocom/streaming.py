@@ -219,6 +219,10 @@ class AsyncAnswerStream(AsyncIterator[str]):
     def __del__(self) -> None:
         self.close()
 
+    async def aclose(self) -> None:
+        """Stop generating, as `contextlib.aclosing` calls it."""
+        self.close()
+
     def close(self) -> None:
         """Stop generating."""
         self._ended = True

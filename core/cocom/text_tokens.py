@@ -255,7 +255,15 @@ class TextTokens:
 
     def _encode(self, text: str, first: bool) -> tuple[list[int], list[tuple[int, int]]]:
         backend = self._first if first else self._later
-        encoding = backend.encode(text, add_special_tokens=False)
+        try:
+            encoding = backend.encode(text, add_special_tokens=False)
+        except TypeError:
+            if not isinstance(text, str):
+                raise
+            raise InputError(
+                f"a text of {len(text)} characters holds half a surrogate pair, which is no character: "
+                "decode its source as what it is."
+            ) from None
         ids, offsets = list(encoding.ids), list(encoding.offsets)
         if self._forbidden.isdisjoint(ids):
             return ids, offsets

@@ -191,8 +191,10 @@ class CocomView:
         """Rows that a text takes in a prompt: its tokens, and the slots of its references."""
         return len(self.token_ids(text))
 
-    def request(self, conversation: Sequence[Speech]) -> ReadRequest:
-        """Lay out a conversation whose references are valid; see `reply`."""
+    def request(self, conversation: str | Sequence[Speech]) -> ReadRequest:
+        """Lay out a conversation with references, or a text that is one user turn; see `reply`."""
+        if isinstance(conversation, str):
+            conversation = [("user", conversation)]
         count = sum(1 for _, text in conversation for _ in find(text))
         if count > self._max_references:
             raise PromptTooLongError(
@@ -211,7 +213,7 @@ class CocomView:
 
     def reply(
         self,
-        conversations: Sequence[Sequence[Speech]],
+        conversations: Sequence[str | Sequence[Speech]],
         *,
         timeout: float | None = None,
         **options: Any,
@@ -219,7 +221,8 @@ class CocomView:
         """Continue conversations; calls from several threads share batches.
 
         Args:
-            conversations: Roles and texts of each; references may stand in any.
+            conversations: Roles and texts of each, or a text for a single user turn; references may stand
+                in any.
             timeout: Seconds to wait for the answers; None waits as long as it takes.
             **options: Fields of `GenerationOptions`.
 
@@ -232,7 +235,7 @@ class CocomView:
         return self.model.batcher.run(requests, settings, timeout=timeout)
 
     async def areply(
-        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+        self, conversation: str | Sequence[Speech], *, timeout: float | None = None, **options: Any
     ) -> Answer:
         """Continue one conversation; neither the event loop nor a thread waits for the answer."""
         settings = generation_options(options)
@@ -240,14 +243,14 @@ class CocomView:
         return await self.model.batcher.arun(request, settings, timeout=timeout)
 
     def stream(
-        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+        self, conversation: str | Sequence[Speech], *, timeout: float | None = None, **options: Any
     ) -> AnswerStream:
         """Continue a conversation piece by piece; errors as `reply`."""
         settings = generation_options(options)
         return self.model.batcher.stream(self.request(conversation), settings, timeout=timeout)
 
     async def astream(
-        self, conversation: Sequence[Speech], *, timeout: float | None = None, **options: Any
+        self, conversation: str | Sequence[Speech], *, timeout: float | None = None, **options: Any
     ) -> AsyncAnswerStream:
         """`stream` for an event loop."""
         settings = generation_options(options)
@@ -393,6 +396,7 @@ def view_of(
 
 
 _lock = threading.Lock()
+_loading = threading.Lock()
 _shared_parts: weakref.WeakKeyDictionary[Cocom, tuple[bytes, MemoryStore]] = (
     weakref.WeakKeyDictionary()
 )
@@ -408,7 +412,7 @@ def _shared(model: Cocom) -> tuple[bytes, MemoryStore]:
 
 
 def _loaded(name: str) -> Cocom:
-    with _lock:
+    with _loading:
         model = _models.get(name)
         if model is None:
             model = _models[name] = Cocom.from_pretrained(name)
