@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from cocom import CocomConfig
-from cocom.errors import ModelError
+from cocom.errors import InputError, ModelError
 from cocom.prompt import Piece, Slot, Template, UserText
 from cocom.testing import tiny_cocom, tiny_tokenizer
 from cocom.text_tokens import TextTokens
