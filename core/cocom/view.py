@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -31,10 +29,10 @@ from cocom.references import (
     beginnings,
     escape,
     find,
-    new_key,
     passage_id,
 )
-from cocom.store import ContextStore, Entry, MemoryStore
+from cocom.shared import loaded, shared_parts
+from cocom.store import ContextStore, Entry
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 
 __all__ = ["CocomView", "Speech", "view_of"]
@@ -90,7 +88,7 @@ class CocomView:
         for name, value in (("max_references", max_references), ("max_rows", max_rows)):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
-        shared_key, shared_store = _shared(model)
+        shared_key, shared_store = shared_parts(model)
         self.model = model
         self.namespace = namespace
         self.store: ContextStore = shared_store if store is None else store
@@ -387,33 +385,9 @@ def view_of(
             )
         return source
     if isinstance(source, str):
-        source = _loaded(source)
+        source = loaded(source)
     if not isinstance(source, Cocom):
         raise InputError(
             f"engine must be a Cocom model, a CocomView or a model's name, got {type(source).__name__}."
         )
     return CocomView(source, namespace=namespace, **settings)
-
-
-_lock = threading.Lock()
-_loading = threading.Lock()
-_shared_parts: weakref.WeakKeyDictionary[Cocom, tuple[bytes, MemoryStore]] = (
-    weakref.WeakKeyDictionary()
-)
-_models: weakref.WeakValueDictionary[str, Cocom] = weakref.WeakValueDictionary()
-
-
-def _shared(model: Cocom) -> tuple[bytes, MemoryStore]:
-    """The key and the store of views that have none of their own."""
-    with _lock:
-        if model not in _shared_parts:
-            _shared_parts[model] = (new_key(), MemoryStore())
-        return _shared_parts[model]
-
-
-def _loaded(name: str) -> Cocom:
-    with _loading:
-        model = _models.get(name)
-        if model is None:
-            model = _models[name] = Cocom.from_pretrained(name)
-        return model
