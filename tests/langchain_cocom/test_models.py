@@ -19,10 +19,16 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from cocom import Cocom, CocomView, Turn
+from cocom import Cocom, CocomConfig, CocomView, PromptTemplate, Turn
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError
 from cocom.testing import tiny_cocom
-from langchain_cocom import ChatCocom, CocomDocumentCompressor, CocomLLM, format_documents
+from langchain_cocom import (
+    ChatCocom,
+    CocomDocumentCompressor,
+    CocomLLM,
+    format_documents,
+    question_prompt,
+)
 from langchain_cocom.messages import to_speeches
 
 PASSAGES = ("The first passage, of some length.", "And a second one.")
@@ -330,3 +336,56 @@ def test_other_tenants_references_stay_text(model: Cocom, caplog: Any) -> None:
     assert "was not made by namespace 'ours'" in caplog.text
     message = ChatCocom(engine=theirs, max_tokens=4).invoke(f"{context}\nWho?")
     assert message.response_metadata["context_rows"] > 0
+
+
+MISTRAL = (  # refuses a system role, and turns that do not alternate
+    "{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}"
+    "{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}"
+    "{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [None, MISTRAL])
+def test_a_chat_model_s_own_prompt(template: str | None) -> None:
+    model = tiny_cocom(CocomConfig(prompt=PromptTemplate.instruct()))
+    if template is not None:
+        model.backbone.text.tokenizer.chat_template = template
+    compressor = CocomDocumentCompressor(engine=model, compression_rate=4)
+    context = format_documents(compressor.invoke([Document(page_content=t) for t in PASSAGES]))
+    prompt = question_prompt(model, question="asked")
+    want = model.answer("Who? {x}", model.compress(PASSAGES, rate=4), max_new_tokens=8)
+    llm = ChatCocom(engine=model, max_tokens=8)
+    message = (prompt | llm).invoke({"context": context, "asked": "Who? {x}"})
+    assert message.text == want.text
+    assert message.usage_metadata is not None
+    assert message.usage_metadata["input_tokens"] == want.usage.prompt_rows
+
+
+def test_turns_that_a_chat_template_refuses_are_merged() -> None:
+    model = tiny_cocom(CocomConfig(prompt=PromptTemplate.instruct()))
+    model.backbone.text.tokenizer.chat_template = MISTRAL
+    compressor = CocomDocumentCompressor(engine=model, compression_rate=4)
+    context = format_documents(compressor.invoke([Document(page_content=t) for t in PASSAGES]))
+    call: Any = {"name": "search", "args": {}, "id": "1"}
+    messages = [
+        SystemMessage("Be brief."),
+        HumanMessage("Who?"),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage(context, tool_call_id="1"),
+        AIMessage("Ada."),
+        HumanMessage("Why?"),
+        HumanMessage("And when?"),
+    ]
+    contexts = model.compress(PASSAGES, rate=4)
+    want = model.chat(
+        [
+            Turn("user", ["Be brief.\nWho?\n\n", *contexts]),
+            Turn("assistant", "Ada."),
+            Turn("user", "Why?\n\nAnd when?"),
+        ],
+        max_new_tokens=8,
+    )
+    message = ChatCocom(engine=model, max_tokens=8).invoke(messages)
+    assert message.text == want.text
+    assert message.response_metadata["prompt_rows"] == want.usage.prompt_rows
