@@ -6,10 +6,14 @@ import asyncio
 import copy
 import dataclasses
 import gc
+import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,8 +23,9 @@ import pytest
 import torch
 
 from cocom import Answer, Cocom, CocomConfig, ContextEmbeddings, GenerationOptions, Turn, Window
-from cocom.batcher import Job, MicroBatcher
+from cocom.batcher import MicroBatcher
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError, SlotMismatchError
+from cocom.job import Job
 from cocom.reader import ReadRequest
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 from cocom.testing import tiny_cocom
@@ -410,13 +415,125 @@ def test_requests_that_cannot_be_read_are_refused_before_they_are_queued(
             refused(long, SHORT)
     with pytest.raises(PromptTooLongError):
         batcher.run([who, long], SHORT)
-    beams = GenerationOptions(beams=2, max_new_tokens=2)
-    for streamed in (batcher.stream, batcher.astream):
-        with pytest.raises(InputError, match="streaming cannot use beam search, got beams 2"):
-            streamed(who, beams)
-    with pytest.raises(InputError, match="beam search"):
-        batcher.submit(who, beams, lambda _: None)
     assert not threads()
+
+
+async def test_a_beam_search_streams_as_one_piece(model: Cocom, who: ReadRequest) -> None:
+    batcher = MicroBatcher(model._reader)
+    beams = GenerationOptions(beams=2, max_new_tokens=8)
+    want = alone(model, who, beams)
+    stream = batcher.stream(who, beams)
+    assert list(stream) == [want.text]
+    assert stream.answer == want
+    assert [piece async for piece in batcher.astream(who, beams)] == [want.text]
+
+
+def test_a_row_that_ends_does_not_wait_for_its_neighbours(model: Cocom, who: ReadRequest) -> None:
+    batcher = MicroBatcher(model._reader, max_wait=0.2)
+    with endless(model) as steps:
+        long = batcher.submit(who, LONG)
+        stream = batcher.stream(who, LONG)
+        assert next(stream)
+        assert steps[-1] == 2
+        before = len(steps)
+        stream.close()
+        assert len(steps) - before < 20
+        assert not long.done()
+        started = time.monotonic()
+        with pytest.raises(AnswerTimeoutError):
+            list(batcher.stream(who, LONG, timeout=0.1))
+        with pytest.raises(AnswerTimeoutError):
+            batcher.run([who], LONG, timeout=0.1)
+        assert time.monotonic() - started < 1
+        long.cancel()
+        assert_stops(model, steps)
+
+
+def test_a_thread_that_cannot_start_fails_one_request_only(
+    model: Cocom, who: ReadRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = MicroBatcher(model._reader)
+    with monkeypatch.context() as patch:
+
+        def no_more(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError, match="new thread"):
+            batcher.submit(who, SHORT)
+    assert batcher.submit(who, SHORT).result(20) == alone(model, who)
+
+
+def test_what_a_failed_batch_held_is_let_go_before_it_is_tried_again(
+    model: Cocom, who: ReadRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+    alive: list[bool] = []
+    real = model._reader.read_watched
+
+    def read(requests: Any, *rest: Any) -> Any:
+        alive.extend(ref() is not None for ref in held)
+        if len(requests) > 1:
+            large = Large()
+            held.append(weakref.ref(large))
+            raise MemoryError("too much at once")
+        return real(requests, *rest)
+
+    monkeypatch.setattr(model._reader, "read_watched", read)
+    batcher = MicroBatcher(model._reader, max_wait=0.2)
+    jobs = [batcher.submit(who, SHORT) for _ in range(3)]
+    assert [job.result(20) for job in jobs] == [alone(model, who)] * 3
+    assert alive
+    assert not any(alive)
+
+
+LEAVING = """
+import sys
+from cocom.errors import AnswerTimeoutError
+from cocom.testing import tiny_cocom
+model = tiny_cocom()
+if sys.argv[1] == "stream":
+    stream = model.stream("Who?", max_new_tokens=3000)
+    next(stream)
+else:
+    from cocom import GenerationOptions
+    options = GenerationOptions(max_new_tokens=3000)
+    job = model.batcher.submit(model.request("Who?", []), options)
+print("leaving")
+"""
+
+
+@pytest.mark.parametrize("way", ["stream", "job"])
+def test_a_program_may_end_while_an_answer_is_written(way: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING, way], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "leaving\n"), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_a_queue_of_its_own(model: Cocom, who: ReadRequest) -> None:
+    want = alone(model, who)
+    with endless(model) as steps:
+        stream = MicroBatcher(model._reader).stream(who, LONG)
+        assert next(stream)
+        child = os.fork()
+        if child == 0:  # the parent's thread reads on in the parent only
+            try:
+                found = model.batcher.run(
+                    [who], dataclasses.replace(LONG, max_new_tokens=3), timeout=20
+                )
+                os._exit(0 if len(found[0].token_ids) == 3 else 1)
+            except BaseException:
+                os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        stream.close()
+        assert_stops(model, steps)
+    assert want
 
 
 @pytest.mark.parametrize("stop", [(), ("e", "\n", "zz")])

@@ -574,8 +574,6 @@ def test_several_conversations_are_answered_in_order(
 def test_options_that_cannot_be_are_refused_before_anything_is_read(view: CocomView) -> None:
     with pytest.raises(InputError, match="unknown option 'tokens'"):
         view.reply([[("user", "Who?")]], tokens=5)
-    with pytest.raises(InputError, match="streaming cannot use beam search, got beams 2"):
-        view.stream([("user", "Who?")], beams=2)
     with pytest.raises(InputError, match="the prompt is empty"):
         view.reply([[("user", " ")]])
     with pytest.raises(InputError, match="the prompt is empty"):

@@ -3,55 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
 import time
+import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
 from cocom.generation import GenerationOptions
-from cocom.reader import Reader, ReadRequest, Watcher
+from cocom.job import Job
+from cocom.reader import Reader, ReadRequest
 from cocom.streaming import AnswerStream, AsyncAnswerStream, late
 
-__all__ = ["Job", "MicroBatcher"]
-
-
-class Job(Future[Answer]):
-    """A request on its way: a future that can also be cancelled while it is being read."""
-
-    def __init__(
-        self,
-        request: ReadRequest,
-        options: GenerationOptions,
-        on_token: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__()
-        self.request = request
-        self.options = options
-        self.told = False
-        self._on_token = on_token
-        self._stopped = threading.Event()
-
-    def cancel(self) -> bool:
-        """Take the request back; if it is being read, its row ends with the next token."""
-        self._stopped.set()
-        return super().cancel() or not self.done()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether somebody took the request back."""
-        return self._stopped.is_set()
-
-    def watcher(self) -> Watcher:
-        """Follows this job's row."""
-        return Watcher(self._stopped.is_set, None if self._on_token is None else self._tell)
-
-    def _tell(self, token: int) -> None:
-        assert self._on_token is not None
-        self.told = True
-        self._on_token(token)
+__all__ = ["MicroBatcher"]
 
 
 class MicroBatcher:
@@ -95,9 +64,26 @@ class MicroBatcher:
         self._max_rows = max_rows
         self._max_wait = max_wait
         self._max_queue = max_queue
+        self._renew()
+        _batchers.add(self)
+
+    def _renew(self) -> None:
+        """Start anew, as a forked process must: of its threads only one went along."""
         self._waiting: deque[Job] = deque()
+        self._running: list[Job] = []
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Take back whatever waits or is being read, wait for that, and accept no more."""
+        with self._changed:
+            self._closed = True
+            jobs, thread = [*self._waiting, *self._running], self._thread
+        for job in jobs:
+            job.cancel()
+        if thread is not None:
+            thread.join()
 
     def submit(
         self,
@@ -112,15 +98,14 @@ class MicroBatcher:
         Args:
             request: What to read.
             options: How to decode.
-            on_token: Told every token of the answer, in the reading thread.
+            on_token: Told every token of the answer, in the reading thread; not with beam search.
             timeout: Seconds to wait for room; None waits as long as it takes.
 
         Raises:
             PromptTooLongError: Prompt and answer do not fit the model.
-            InputError: Tokens of a beam search were asked for; they are known at the end only.
             AnswerTimeoutError: There was no room in time.
         """
-        self.check(request, options, streaming=on_token is not None)
+        self.check(request, options)
         job = Job(request, options, on_token)
         with self._changed:
             room = self._changed.wait_for(lambda: len(self._waiting) < self._max_queue, timeout)
@@ -139,7 +124,7 @@ class MicroBatcher:
         on_token: Callable[[int], None] | None = None,
     ) -> Job | None:
         """As `submit`, but never waits: None if there is no room."""
-        self.check(request, options, streaming=on_token is not None)
+        self.check(request, options)
         job = Job(request, options, on_token)
         with self._changed:
             if len(self._waiting) >= self._max_queue:
@@ -196,10 +181,14 @@ class MicroBatcher:
     def stream(
         self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
     ) -> AnswerStream:
-        """Read a request piece by piece; errors of the request at once, others while reading."""
-        self.check(request, options, streaming=True)
+        """Read a request piece by piece; errors of the request at once, others while reading.
+
+        A beam search, whose text is known at its end only, is one piece.
+        """
+        self.check(request, options)
+        whole = options.beams > 1
         return AnswerStream(
-            lambda on_token: self.submit(request, options, on_token, timeout=timeout),
+            lambda told: self.submit(request, options, None if whole else told, timeout=timeout),
             lambda ids: self._reader.settled(ids, options),
             timeout=timeout,
         )
@@ -208,29 +197,31 @@ class MicroBatcher:
         self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
     ) -> AsyncAnswerStream:
         """`stream` for an event loop."""
-        self.check(request, options, streaming=True)
+        self.check(request, options)
+        whole = options.beams > 1
         return AsyncAnswerStream(
-            lambda on_token: self.try_submit(request, options, on_token),
+            lambda told: self.try_submit(request, options, None if whole else told),
             lambda ids: self._reader.settled(ids, options),
             timeout=timeout,
         )
 
-    def check(
-        self, request: ReadRequest, options: GenerationOptions, *, streaming: bool = False
-    ) -> None:
-        """Raise what `submit` would, before anything is queued."""
-        if streaming and options.beams > 1:
-            raise InputError(
-                f"streaming cannot use beam search, got beams {options.beams}: set it to 1."
-            )
+    def check(self, request: ReadRequest, options: GenerationOptions) -> None:
+        """Make sure that a request can be read; raises as `submit` does, before anything is queued."""
         self._reader.check_length(request, options)
 
     def _queue(self, job: Job) -> None:
+        if self._closed:
+            raise InputError("the queue is closed, because the program ends: ask earlier.")
         self._waiting.append(job)
-        job.add_done_callback(self._forget)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="cocom-batcher", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="cocom-batcher", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more threads
+                self._waiting.remove(job)
+                raise
+            self._thread = thread
+        job.add_done_callback(self._forget)
         self._changed.notify_all()
 
     def _forget(self, job: Future[Answer]) -> None:
@@ -249,7 +240,7 @@ class MicroBatcher:
         while True:
             with self._changed:
                 self._gather()
-                batch = self._take()
+                batch = self._running = self._take()
                 self._changed.notify_all()  # there is room
                 if not batch:
                     self._thread = None
@@ -276,6 +267,8 @@ class MicroBatcher:
                 if not _together(batch[0].options, job.options) or rows > self._max_rows:
                     others.append(job)
                     continue
+            if job.stopped:  # its stream was collected
+                job.cancel()
             if job.set_running_or_notify_cancel():
                 batch.append(job)
                 longest = max(longest, job.request.rows)
@@ -283,6 +276,19 @@ class MicroBatcher:
         return batch
 
     def _read(self, batch: list[Job]) -> None:
+        error = self._try(batch)
+        if error is None:
+            return
+        # One bad request, or too large a batch, is no reason for the others to fail.
+        again = [job for job in batch if len(batch) > 1 and not job.told and not job.done()]
+        for job in batch:
+            if job not in again and not job.done():
+                job.set_exception(error)
+        for job in again:
+            self._read([job])
+
+    def _try(self, batch: list[Job]) -> BaseException | None:
+        """Read a batch; the error of one that failed, without what it still held in memory."""
         try:
             answers = self._reader.read_watched(
                 [job.request for job in batch],
@@ -290,19 +296,11 @@ class MicroBatcher:
                 [job.watcher() for job in batch],
             )
         except BaseException as error:
-            # One bad request, or too large a batch, is no reason for the others to fail.
-            again = [job for job in batch if len(batch) > 1 and not job.told]
-            for job in batch:
-                if job not in again:
-                    job.set_exception(error)
-            for job in again:
-                self._read([job])
-            return
+            traceback.clear_frames(error.__traceback__)
+            return error
         for job, answer in zip(batch, answers, strict=True):
-            if job.stopped:
-                job.set_exception(CancelledError())
-            else:
-                job.set_result(answer)
+            job.finish(answer)
+        return None
 
 
 def _together(first: GenerationOptions, other: GenerationOptions) -> bool:
@@ -312,3 +310,22 @@ def _together(first: GenerationOptions, other: GenerationOptions) -> bool:
 def _left(end: float | None) -> float | None:
     """Seconds until a time of the monotonic clock."""
     return None if end is None else max(0.0, end - time.monotonic())
+
+
+_batchers: weakref.WeakSet[MicroBatcher] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is inside torch when the interpreter goes away would abort the process."""
+    for batcher in list(_batchers):
+        batcher.close()
+
+
+def _renew_all() -> None:
+    for batcher in list(_batchers):
+        batcher._renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_all)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +19,11 @@ class ExclusiveModule(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self._renew_lock()
+
+    def _renew_lock(self) -> None:
         self._lock = threading.RLock()
+        _modules.add(self)
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -37,4 +43,17 @@ class ExclusiveModule(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._lock = threading.RLock()
+        self._renew_lock()
+
+
+_modules: weakref.WeakSet[ExclusiveModule] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """A thread that held a lock did not come along into a forked process."""
+    for module in list(_modules):
+        module._renew_lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_renew_locks)

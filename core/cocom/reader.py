@@ -50,10 +50,12 @@ class Watcher:
     Attributes:
         stopped: Asked after every token; True ends the row.
         on_token: Told every token, the last one included; not with beam search.
+        on_answer: Told the answer when its row ends before others of the batch; not with beam search.
     """
 
     stopped: Callable[[], bool]
     on_token: Callable[[int], None] | None = None
+    on_answer: Callable[[Answer], None] | None = None
 
 
 class Reader:
@@ -172,10 +174,20 @@ class Reader:
                 extra["position_ids"] = batch.position_ids
             criteria = StoppingCriteriaList()
             if options.stop or any(watchers):
-                decode = backbone.text.decode
-                criteria.append(
-                    _Rows(watchers or [None] * len(requests), options, self._ends, decode)
+
+                def ended(row: int, ids: list[int]) -> None:
+                    watcher = watchers[row] if watchers else None
+                    if watcher is not None and watcher.on_answer is not None:
+                        watcher.on_answer(self._answer(requests[row], ids, options))
+
+                rows_seen = _Rows(
+                    watchers or [None] * len(requests),
+                    options,
+                    self._ends,
+                    backbone.text.decode,
+                    ended,
                 )
+                criteria.append(rows_seen)
             generator: Any = backbone.model
             output = generator.generate(
                 inputs_embeds=embeds,
@@ -245,25 +257,29 @@ class _Rows(StoppingCriteria):
         options: GenerationOptions,
         ends: Set[int],
         decode: Callable[[Sequence[int]], str],
+        ended: Callable[[int, list[int]], None],
     ) -> None:
         self._watchers = watchers
         self._stop = options.stop
         self._beams = options.beams
         self._ends = ends
         self._decode = decode
+        self._ended = ended
         self._done = [False] * len(watchers)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         rows = input_ids.tolist()
-        share = len(rows) // len(
-            self._watchers
-        )  # a beam search looks at several candidates a prompt
-        done = [
-            (self._beams == 1 and self._done[i]) or self._ends_now(ids, self._watchers[i // share])
-            for i, ids in enumerate(rows)
-        ]
-        self._done = done
-        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)
+        if self._beams == 1:
+            for i, ids in enumerate(rows):
+                if not self._done[i] and self._ends_now(ids, self._watchers[i]):
+                    self._done[i] = True
+                    self._ended(i, ids)
+        else:  # several candidates a prompt, which others may replace and so undo
+            share = len(rows) // len(self._watchers)
+            self._done = [
+                self._ends_now(ids, self._watchers[i // share]) for i, ids in enumerate(rows)
+            ]
+        return torch.tensor(self._done, dtype=torch.bool, device=input_ids.device)
 
     def _ends_now(self, ids: list[int], watcher: Watcher | None) -> bool:
         """Whether a row ends with its last token: a stop string however tokens divide it, or stopped."""

@@ -12,9 +12,27 @@ from contextlib import suppress
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
 
-__all__ = ["AnswerStream", "AsyncAnswerStream", "Start", "late"]
+__all__ = ["AnswerFuture", "AnswerStream", "AsyncAnswerStream", "Start", "late"]
 
-Start = Callable[[Callable[[int], None]], "Future[Answer]"]
+
+class AnswerFuture(Future[Answer]):
+    """An answer on its way, which can also be taken back while it is being written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped = False
+
+    def stop(self) -> None:
+        """Ask for an end with the next token; takes no lock, so that a collector may call it anywhere."""
+        self.stopped = True
+
+    def cancel(self) -> bool:
+        """Take the answer back: not written at all, or ended with the next token."""
+        self.stop()
+        return super().cancel() or not self.done()
+
+
+Start = Callable[[Callable[[int], None]], AnswerFuture]
 """Starts generating: hands every token to the function it is given, and the answer to the future."""
 
 
@@ -76,7 +94,7 @@ class AnswerStream(Iterator[str]):
         self._end: float | None = None
         self._text = _Text(settled)
         self._tokens: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        self._future: Future[Answer] | None = None
+        self._future: AnswerFuture | None = None
         self._ended = False
 
     def __next__(self) -> str:
@@ -84,9 +102,7 @@ class AnswerStream(Iterator[str]):
             raise StopIteration
         if self._future is None:
             self._end = None if self._timeout is None else time.monotonic() + self._timeout
-            tokens = (
-                self._tokens
-            )  # not self: a stream that nobody holds any more is to be collected
+            tokens = self._tokens  # not self, so that a stream nobody holds can be collected
             self._future = self._start(tokens.put)
             self._future.add_done_callback(lambda _: tokens.put(None))
         try:
@@ -118,18 +134,15 @@ class AnswerStream(Iterator[str]):
         self.close()
 
     def __del__(self) -> None:
-        self._stop()
+        if self._future is not None:
+            self._future.stop()
 
     def close(self) -> None:
-        """Stop generating, and wait until it has stopped."""
-        self._stop()
-        if self._future is not None:
-            wait([self._future])
-
-    def _stop(self) -> None:
+        """Stop generating, and wait until it has stopped: a token at most."""
         self._ended = True
         if self._future is not None:
             self._future.cancel()
+            wait([self._future])
 
     @property
     def answer(self) -> Answer:
@@ -150,7 +163,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
 
     def __init__(
         self,
-        start: Callable[[Callable[[int], None]], Future[Answer] | None],
+        start: Callable[[Callable[[int], None]], AnswerFuture | None],
         settled: Callable[[Sequence[int]], str],
         *,
         timeout: float | None = None,
@@ -167,7 +180,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
         self._end: float | None = None
         self._text = _Text(settled)
         self._tokens: asyncio.Queue[int | None] = asyncio.Queue()
-        self._future: Future[Answer] | None = None
+        self._future: AnswerFuture | None = None
         self._ended = False
 
     async def __anext__(self) -> str:
@@ -217,7 +230,8 @@ class AsyncAnswerStream(AsyncIterator[str]):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        if self._future is not None:
+            self._future.stop()
 
     async def aclose(self) -> None:
         """Stop generating, as `contextlib.aclosing` calls it."""
