@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
 
 from cocom import Answer, Cocom, CocomView
 from cocom.generation import call_options
-from cocom.view import view_of
+from cocom.opening import view_of
 
 __all__ = ["Decoding", "usage_of"]
 

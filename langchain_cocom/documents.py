@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cocom import CocomView
 from cocom.errors import MissingContextError
+from cocom.opening import view_of
 from cocom.references import escape
-from cocom.view import view_of
 from cocom.writer import PassageWriter, WrittenPassage
 
 __all__ = ["CocomDocumentCompressor", "CocomDocumentTransformer"]

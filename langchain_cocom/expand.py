@@ -14,7 +14,7 @@ from pydantic import ConfigDict
 
 from cocom import CocomView
 from cocom.errors import InputError
-from cocom.view import view_of
+from cocom.opening import view_of
 
 __all__ = ["ExpandContexts"]
 

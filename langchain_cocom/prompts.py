@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 
-from cocom.view import view_of
+from cocom.opening import view_of
 
 __all__ = ["format_documents", "question_prompt"]
 

@@ -24,8 +24,9 @@ from llama_index.core.llms.custom import CustomLLM
 
 from cocom import Answer, Cocom, CocomView
 from cocom.generation import call_options
+from cocom.opening import view_of
 from cocom.streaming import AnswerStream, AsyncAnswerStream
-from cocom.view import Speech, view_of
+from cocom.view import Speech
 from llamaindex_cocom.messages import to_speeches
 
 __all__ = ["CocomLLM"]

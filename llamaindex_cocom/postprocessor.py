@@ -9,7 +9,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
 from cocom import Cocom, CocomView
-from cocom.view import view_of
+from cocom.opening import view_of
 from cocom.writer import PassageWriter
 from llamaindex_cocom.nodes import CompressedNode, compressed_node
 

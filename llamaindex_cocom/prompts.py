@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.indices.prompt_helper import PromptHelper
 from llama_index.core.prompts import ChatPromptTemplate
 
-from cocom.view import view_of
+from cocom.opening import view_of
 from llamaindex_cocom.llm import CocomLLM
 
 __all__ = ["configure_settings", "make_prompt_helper", "question_prompt"]

@@ -10,7 +10,7 @@ from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TransformComponent
 
 from cocom import Cocom, CocomView
-from cocom.view import view_of
+from cocom.opening import view_of
 
 __all__ = ["CocomTransform"]
 

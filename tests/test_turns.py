@@ -543,8 +543,14 @@ def test_answers_are_those_to_the_question(model: Cocom, contexts: list[ContextE
         ),
         (
             [("user", "A?"), ("assistant", "B"), ("user", "C?"), ("assistant", "D"), ("tool", [0])],
-            "Question: A?\nAnswer: B{eos}Question: C?\nAnswer: D{eos}⟨0⟩<SEP>Question: \nAnswer:",
+            # What is said with a call is no answer to the question.
+            "Question: A?\nAnswer: B{eos}D\n⟨0⟩<SEP>Question: C?\nAnswer:",
         ),
+        (
+            [("system", "S"), ("assistant", "Hello."), ("user", "A?")],
+            " Hello.{eos}S\nQuestion: A?\nAnswer:",
+        ),
+        ([("user", "A?"), ("assistant", "It is")], "Question: A?\nAnswer: It is"),
         (
             [("user", "A?"), ("assistant", ["B ", 0]), ("system", "S"), ("user", "C?")],
             "Question: A?\nAnswer: B ⟨0⟩<SEP>{eos}S\nQuestion: C?\nAnswer:",

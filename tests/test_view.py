@@ -34,11 +34,12 @@ from cocom.errors import (
     MissingContextError,
     PromptTooLongError,
 )
+from cocom.opening import view_of
 from cocom.references import Reference, escape, find, passage_id
 from cocom.store import Entry, MemoryStore
 from cocom.streaming import AsyncAnswerStream
 from cocom.testing import tiny_cocom
-from cocom.view import CocomView, Speech, view_of
+from cocom.view import CocomView, Speech
 
 KEY = b"k" * 32
 CONFIG = CocomConfig(rates=(4, 16), window=32)
@@ -712,28 +713,28 @@ def test_embeddings_used_longest_ago_are_dropped_first() -> None:
 
 
 def test_passages_used_longest_ago_are_dropped_whole() -> None:
-    store = MemoryStore(text_bytes=12)
-    store.put({id: entry("text") for id in "abc"})
+    store = MemoryStore(text_bytes=12_000)
+    store.put({id: entry("t" * 3500) for id in "abc"})  # and a little for each
     store.get(["a"])
-    store.put({"d": entry("é")})
+    store.put({"d": entry("é" * 1000)})
     assert held(store, *"abcd") == "C-CC"
     assert len(store) == 3
-    store.put({"d": entry("longer text!")})
+    store.put({"d": entry("l" * 11_500)})
     assert held(store, *"abcd") == "---C"
-    store.put({"e": entry("far too long a text")})
+    store.put({"e": entry("f" * 12_000)})
     assert (held(store, *"abcde"), len(store)) == ("-----", 0)
     store.put({"a": entry("\ud800")})  # half a character does no harm
     assert held(store, "a") == "C"
 
 
 def test_a_store_s_limits_count_what_is_written_anew_once() -> None:
-    store = MemoryStore(embedding_bytes=2 * 64, text_bytes=8)
+    store = MemoryStore(embedding_bytes=2 * 64, text_bytes=2 * 260)
     for _ in range(5):
         store.put({"a": entry(), "b": entry()})
     assert held(store, "a", "b") == "CC"
-    assert store._bytes == [2 * 64, 8]
+    assert store._bytes == [2 * 64, 2 * 260]
     store.put({"a": Entry("text", 4), "b": Entry(None, 4)})
-    assert store._bytes == [0, 4]
+    assert store._bytes == [0, 260 + 256]
 
 
 def test_stored_embeddings_carry_no_gradient_and_need_no_gpu() -> None:

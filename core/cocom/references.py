@@ -30,9 +30,9 @@ _REFERENCE = re.compile(rf"\[\[cocom{_CORE}\]\]", re.IGNORECASE | re.ASCII)
 
 # What makes a text unable to hold a reference, or to become one beside another text: the name after a
 # bracket or at the text's start, a core without its name, and an unfinished name at the text's end.
-_NAMED = re.compile(r"(\A|\[)(cocom)(?=:)", re.IGNORECASE)
-_NAMELESS = re.compile(rf"(\A|:)(?={_CORE[1:]})", re.IGNORECASE | re.ASCII)
-_UNFINISHED = re.compile(r"\[(?=\[?(?:c(?:o(?:c(?:om?)?)?)?)?\Z)", re.IGNORECASE)
+_NAMED = re.compile(r"(\A\s*|\[)(cocom)(?=:)", re.IGNORECASE)
+_NAMELESS = re.compile(rf"(\A\s*|:)(?={_CORE[1:]})", re.IGNORECASE | re.ASCII)
+_UNFINISHED = re.compile(r"\[(?=\[?(?:c(?:o(?:c(?:om?)?)?)?)?\s*\Z)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ def lay_out_turns(
 
     With a chat template, turns keep their roles as far as the template knows them: a tool's turn becomes
     the user's, neighbours of one role become one turn, if it refuses them otherwise. Without one, every
-    exchange is laid out as a question in training: what system and tools say are its passages, and so
-    are the references that the user's turn begins with; the rest of that turn is its question.
+    exchange is laid out as a question in training: what system and tools say (and the assistant with its
+    call) are its passages, and so are the references that the user's turn begins with; the rest of that
+    turn is its question.
 
     Args:
         template: The text around them.
@@ -149,26 +150,34 @@ def _lay_out_plainly(template: PromptTemplate, turns: Sequence[LaidTurn]) -> lis
     """One filled question template for each exchange, as the model was trained on single ones."""
     pieces: list[Piece] = []
     exchange: list[LaidTurn] = []
-    for turn in turns:
-        if turn.role != "assistant":
+    for i, turn in enumerate(turns):
+        answers = turn.role == "assistant" and not _calls_a_tool(turns, i)
+        if not answers:
             exchange.append(turn)
             continue
-        pieces += _lay_out_exchange(template, exchange, first=not pieces)
-        if not pieces and "{bos}" in template.user:  # nobody spoke before
+        # What system and tools say before anybody asks belongs to the first question.
+        if any(earlier.role == "user" for earlier in exchange):
+            pieces += _lay_out_exchange(template, exchange, first=not pieces)
+            exchange = []
+        if not pieces and "{bos}" in template.user:
             pieces.append(Template("{bos}"))
-        pieces += [Template(template.answer_prefix), *turn.content, Template("{eos}")]
-        exchange = []
+        pieces += [Template(template.answer_prefix), *turn.content]
+        if i + 1 < len(turns):  # else the model goes on with what it is given
+            pieces.append(Template("{eos}"))
     if exchange:
         pieces += _lay_out_exchange(template, exchange, first=not pieces)
     return pieces
+
+
+def _calls_a_tool(turns: Sequence[LaidTurn], i: int) -> bool:
+    """Whether what the assistant says goes with a call, and a tool answers next."""
+    return i + 1 < len(turns) and turns[i + 1].role == "tool"
 
 
 def _lay_out_exchange(
     template: PromptTemplate, turns: Sequence[LaidTurn], *, first: bool
 ) -> list[Piece]:
     layout = template.user if first else template.user.replace("{bos}", "")
-    if not turns:
-        return []
     # Somebody must ask: where no user does, whoever speaks last.
     asks = "user" if any(turn.role == "user" for turn in turns) else turns[-1].role
     passages: list[Piece] = []

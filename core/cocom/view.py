@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Literal
 
 from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
@@ -31,11 +32,11 @@ from cocom.references import (
     find,
     passage_id,
 )
-from cocom.shared import loaded, shared_parts
+from cocom.shared import shared_parts
 from cocom.store import ContextStore, Entry
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 
-__all__ = ["CocomView", "Speech", "view_of"]
+__all__ = ["CocomView", "Speech"]
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ class CocomView:
         for name, value in (("max_references", max_references), ("max_rows", max_rows)):
             if value is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, got {value}.")
+        if not isinstance(model, Cocom):
+            raise InputError(f"model must be a Cocom model, got {type(model).__name__}.")
         shared_key, shared_store = shared_parts(model)
         self.model = model
         self.namespace = namespace
@@ -96,6 +99,16 @@ class CocomView:
         self._invalid = invalid
         self._max_references = max_references
         self._max_rows = max_rows
+
+    def with_model(self, model: Cocom) -> CocomView:
+        """The same namespace, key, store and limits with another model."""
+        view = copy(self)
+        view.model = model
+        return view
+
+    def __deepcopy__(self, memo: object) -> CocomView:
+        """The view itself: it stands for a model and a store of this process."""
+        return self
 
     def compress(
         self,
@@ -174,6 +187,26 @@ class CocomView:
 
     def token_ids(self, text: str) -> list[int]:
         """Ids of a text's tokens, and for every slot of a reference in it a memory token's id."""
+        return self._ids(text, lambda reference: reference.slots)
+
+    def position_ids(self, text: str) -> list[int]:
+        """As `token_ids`, but as many as the text takes of the model's window.
+
+        These are more where memory positions are uniform: there, a reference takes the positions of all its
+        passage's tokens, however few slots it has.
+        """
+        if self.model.config.memory_positions != "uniform":
+            return self.token_ids(text)
+
+        def positions(reference: Reference) -> int:
+            (entry,) = self.store.get([reference.id])
+            if entry is None or entry.contexts is None:
+                return reference.slots * (1 if entry is None else entry.rate)
+            return sum(window.tokens for window in entry.contexts.windows)
+
+        return self._ids(text, positions)
+
+    def _ids(self, text: str, size: Callable[[Reference], int]) -> list[int]:
         tokens = self.model.backbone.text
         slot = tokens.control_ids[self.model.config.memory_token_names()[0]]
         ids: list[int] = []
@@ -181,9 +214,23 @@ class CocomView:
         for found in find(text):
             if self._signer.verify(found.reference):
                 ids += tokens.encode_text(text[at : found.start]) if found.start > at else []
-                ids += [slot] * found.reference.slots
+                ids += [slot] * size(found.reference)
                 at = found.end
         return ids + (tokens.encode_text(text[at:]) if at < len(text) else [])
+
+    def count_prompt_rows(self, conversation: str | Sequence[Speech]) -> int:
+        """Rows of a conversation's whole prompt, within the view's limits or not; 0 if nobody speaks."""
+        speeches = _speeches(conversation)
+        if not any(text.strip() for _, text in speeches):
+            return 0
+        return self._request(speeches).rows
+
+    def is_reference(self, text: str) -> bool:
+        """Whether a text is one reference of this namespace, and nothing else."""
+        return any(
+            (found.start, found.end) == (0, len(text)) and self._signer.verify(found.reference)
+            for found in find(text)
+        )
 
     def count_rows(self, text: str) -> int:
         """Rows that a text takes in a prompt: its tokens, and the slots of its references."""
@@ -191,23 +238,23 @@ class CocomView:
 
     def request(self, conversation: str | Sequence[Speech]) -> ReadRequest:
         """Lay out a conversation with references, or a text that is one user turn; see `reply`."""
-        if isinstance(conversation, str):
-            conversation = [("user", conversation)]
-        count = sum(1 for _, text in conversation for _ in find(text))
+        speeches = _speeches(conversation)
+        count = sum(1 for _, text in speeches for _ in find(text))
         if count > self._max_references:
             raise PromptTooLongError(
                 f"the prompt holds {count} references but max_references is {self._max_references}: pass "
                 "fewer passages, or raise the limit."
             )
-        request = self.model.chat_request(
-            [Turn(role, self.resolve(text)) for role, text in conversation]
-        )
+        request = self._request(speeches)
         if self._max_rows is not None and request.rows > self._max_rows:
             raise PromptTooLongError(
                 f"the prompt takes {request.rows} rows but max_rows is {self._max_rows}: pass fewer "
                 "passages, a higher rate, or raise the limit."
             )
         return request
+
+    def _request(self, speeches: Sequence[Speech]) -> ReadRequest:
+        return self.model.chat_request([Turn(role, self.resolve(text)) for role, text in speeches])
 
     def reply(
         self,
@@ -306,20 +353,21 @@ class CocomView:
                     f"the reference {found.reference} was not made by namespace {self.namespace!r} with this "
                     "key, or was changed"
                 )
-        for start in beginnings(text):
-            if start not in found_at:
-                self._refuse(
-                    f"there is a broken reference in the prompt, {text[start : start + 60]!r}: something "
-                    "behind the compressor cut or changed it"
-                )
+        broken = [start for start in beginnings(text) if start not in found_at]
+        if broken:
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            self._refuse(
+                f"there is a broken reference in the prompt, {text[broken[0] : broken[0] + 60]!r}{more}: "
+                "something behind the compressor cut or changed it"
+            )
         entries = self.store.get([found.reference.id for found in valid])
         result = []
         for found, entry in zip(valid, entries, strict=True):
             if entry is None:
                 raise MissingContextError(
                     f"the store has no passage {found.reference.id} for the reference "
-                    f"{found.reference}: compress the passage again, or share a store that outlives this "
-                    "process."
+                    f"{found.reference}: compress the passage again, give the store more room, or "
+                    "share a store that outlives this process."
                 )
             result.append((found.start, found.end, found.reference.id, entry))
         return result
@@ -363,31 +411,5 @@ class CocomView:
         return made
 
 
-def view_of(
-    source: Cocom | CocomView | str, namespace: str = "default", **settings: Any
-) -> CocomView:
-    """The view that an adapter works with.
-
-    Args:
-        source: A view as it is, a model, or a model's name; equal names mean one model, loaded once.
-        namespace: Whose passages these are, unless `source` is a view.
-        **settings: Further arguments of `CocomView`.
-
-    Raises:
-        InputError: `source` is none of these, or a view is given together with settings.
-        CheckpointError: The model cannot be loaded.
-    """
-    if isinstance(source, CocomView):
-        if settings or namespace not in ("default", source.namespace):
-            raise InputError(
-                f"engine is a view of namespace {source.namespace!r} already, but "
-                f"{', '.join(['namespace', *settings])} is given too: give the model itself."
-            )
-        return source
-    if isinstance(source, str):
-        source = loaded(source)
-    if not isinstance(source, Cocom):
-        raise InputError(
-            f"engine must be a Cocom model, a CocomView or a model's name, got {type(source).__name__}."
-        )
-    return CocomView(source, namespace=namespace, **settings)
+def _speeches(conversation: str | Sequence[Speech]) -> Sequence[Speech]:
+    return [("user", conversation)] if isinstance(conversation, str) else conversation

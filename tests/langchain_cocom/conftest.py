@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cocom import Cocom
-from cocom.view import view_of
+from cocom.opening import view_of
 
 SKIPPED = {
     # There is no tool calling: agents bring their tools' results as messages.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cocom import Cocom
-from cocom.view import view_of
+from cocom.opening import view_of
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from cocom.store.protocol import Entry
 __all__ = ["MemoryStore"]
 
 _GIGABYTE = 1 << 30
+_ENTRY_BYTES = 256  # what an entry takes beside its texts, about
 
 
 class MemoryStore:
@@ -29,7 +30,7 @@ class MemoryStore:
 
         Args:
             embedding_bytes: Embeddings beyond this are dropped, their texts stay.
-            text_bytes: Passages beyond this (in UTF-8) are dropped whole.
+            text_bytes: Passages beyond this (in UTF-8, and a little for each) are dropped whole.
 
         Raises:
             InputError: A limit is negative.
@@ -91,4 +92,5 @@ class MemoryStore:
 
 
 def _text_bytes(entry: Entry) -> int:
-    return len((entry.text or "").encode("utf-8", "surrogatepass"))
+    texts = (entry.text or "", entry.query or "")
+    return _ENTRY_BYTES + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
