@@ -12,7 +12,7 @@ from langchain_core.retrievers import RetrieverLike
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field
 
-from cocom import CocomView
+from cocom import CocomView, ContextEmbeddings
 from cocom.errors import InputError
 from cocom.generation import GenerationOptions, generation_options
 from cocom.reader import ReadRequest
@@ -57,27 +57,53 @@ class CocomRetrievalChain(Decoding, RunnableSerializable[Any, dict[str, Any]]):
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
         """Input and documents first, then the answer piece by piece."""
-        asked = _asked(input)
-        documents = self.retriever.invoke(asked["input"], config)
-        yield {**asked, "context": documents}
-        view, request, options, timeout = self._prepare(asked["input"], documents, kwargs)
-        with view.model.batcher.stream(request, options, timeout=timeout) as pieces:
-            for piece in pieces:
-                yield {"answer": piece}
+        yield from self._transform_stream_with_config(iter([input]), self._pieces, config, **kwargs)
 
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[dict[str, Any]]:
         """`stream` for an event loop."""
-        asked = _asked(input)
-        documents = await self.retriever.ainvoke(asked["input"], config)
-        yield {**asked, "context": documents}
-        view, request, options, timeout = await asyncio.to_thread(
-            self._prepare, asked["input"], documents, kwargs
-        )
-        async with view.model.batcher.astream(request, options, timeout=timeout) as pieces:
-            async for piece in pieces:
-                yield {"answer": piece}
+
+        async def given() -> AsyncIterator[Any]:
+            yield input
+
+        async for part in self._atransform_stream_with_config(
+            given(), self._apieces, config, **kwargs
+        ):
+            yield part
+
+    def _pieces(
+        self,
+        given: Iterator[Any],
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Iterator[dict[str, Any]]:
+        for asked in map(_asked, given):
+            documents = self.retriever.invoke(asked["input"], config)
+            yield {**asked, "context": documents}
+            view, request, options, timeout = self._prepare(asked["input"], documents, kwargs)
+            with view.model.batcher.stream(request, options, timeout=timeout) as pieces:
+                for piece in pieces:
+                    yield {"answer": piece}
+
+    async def _apieces(
+        self,
+        given: AsyncIterator[Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> AsyncIterator[dict[str, Any]]:
+        async for one in given:
+            asked = _asked(one)
+            documents = await self.retriever.ainvoke(asked["input"], config)
+            yield {**asked, "context": documents}
+            view, request, options, timeout = await asyncio.to_thread(
+                self._prepare, asked["input"], documents, kwargs
+            )
+            async with view.model.batcher.astream(request, options, timeout=timeout) as pieces:
+                async for piece in pieces:
+                    yield {"answer": piece}
 
     def _answer(
         self,
@@ -109,17 +135,23 @@ class CocomRetrievalChain(Decoding, RunnableSerializable[Any, dict[str, Any]]):
         self, question: str, documents: Sequence[Document], given: dict[str, Any]
     ) -> tuple[CocomView, ReadRequest, GenerationOptions, float | None]:
         """The prompt of a question and how to decode its answer; documents without text are passed over."""
+        given = dict(given)
         view = self._view_for(given)
-        options = self._options(None, given)
+        options = self._options(given.pop("stop", None), given)
         timeout = options.pop("timeout")
         texts = [doc.page_content for doc in documents if doc.page_content.strip()]
+        # Somebody may have put a compressor behind the retriever already.
+        references = {i for i, text in enumerate(texts) if view.is_reference(text)}
+        fresh = [i for i in range(len(texts)) if i not in references and i >= self.as_text]
         contexts = view.contexts(
-            texts[self.as_text :],
+            [texts[i] for i in fresh],
             rate=self.compression_rate,
             query=question if view.model.reads_query else None,
         )
-        request = view.model.request(question, [*texts[: self.as_text], *contexts])
-        return view, request, generation_options(options), timeout
+        made: dict[int, str | ContextEmbeddings] = dict(zip(fresh, contexts, strict=True))
+        made |= {i: view.resolve(texts[i])[0] for i in references}
+        read = [made.get(i, text) for i, text in enumerate(texts)]
+        return view, view.model.request(question, read), generation_options(options), timeout
 
 
 def _asked(given: Any) -> dict[str, Any]:

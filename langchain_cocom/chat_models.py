@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, LLMResult
 from pydantic import ConfigDict
 
 from cocom import Answer
@@ -39,6 +40,19 @@ class ChatCocom(Decoding, BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return self._identity()
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's, which asks for the model before it awaits anything: load it first."""
+        await self._open()
+        return await super().agenerate(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
+        """As LangChain's, the model loaded first."""
+        await self._open()
+        pieces: Any = super().astream(*args, **kwargs)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     def _generate(
         self,
@@ -102,7 +116,7 @@ class ChatCocom(Decoding, BaseChatModel):
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Any = None) -> int:
         """Rows that messages take in the model's own prompt."""
-        return self.view.request(to_speeches(messages)).rows
+        return self.view.count_prompt_rows(to_speeches(messages))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)

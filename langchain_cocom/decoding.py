@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import asyncio
+import hashlib
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from cocom import Answer, Cocom, CocomView
 from cocom.generation import call_options
-from cocom.opening import view_of
+from cocom.opening import LazyView
+from cocom.shared import loaded
 
 __all__ = ["Decoding", "usage_of"]
 
@@ -23,7 +25,7 @@ class Decoding(BaseModel):
     Attributes:
         engine: A `Cocom` model or a `CocomView` of one; None loads `model` when it is first used.
         model: Name or folder of a model to load; equal names share one model.
-        namespace: Whose references are read, unless `engine` is a view.
+        namespace: Whose references are read; None takes the view's, or "default".
         temperature: 0 decodes greedily; above, samples.
         max_tokens: Most tokens of an answer.
         top_p: Keep the smallest set of tokens with this probability mass (sampling only).
@@ -41,7 +43,7 @@ class Decoding(BaseModel):
 
     engine: Any = Field(default=None, exclude=True, repr=False)
     model: str = Field(default="cocom-tiny", validation_alias=AliasChoices("model", "model_name"))
-    namespace: str = "default"
+    namespace: str | None = None
     temperature: float = 0.0
     max_tokens: int = Field(
         default=256, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
@@ -58,15 +60,24 @@ class Decoding(BaseModel):
     api_key: SecretStr | None = None
     streaming: bool = False
 
-    @cached_property
+    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
+
+    @property
     def view(self) -> CocomView:
         """The view that reads; opening it loads the model."""
-        return view_of(self.model if self.engine is None else self.engine, self.namespace)
+        return self._lazy.open(self.model if self.engine is None else self.engine, self.namespace)
 
     def _view_for(self, options: dict[str, Any]) -> CocomView:
-        """The view for one call, which may name another model."""
+        """The view for one call, which may name another model; namespace, key and store stay."""
         other = options.get("model")
-        return self.view if other in (None, self.model) else view_of(str(other), self.namespace)
+        if other in (None, self.model) or (self.engine is not None and other == self._model_name()):
+            return self.view
+        return self.view.with_model(loaded(str(other)))
+
+    async def _open(self) -> None:
+        """Load the model, if it is not there yet, without blocking the event loop."""
+        if not self._lazy.opened:
+            await asyncio.to_thread(self._identity)
 
     def _options(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """Options of one call: the fields, and over them what the call gives."""
@@ -86,9 +97,11 @@ class Decoding(BaseModel):
         view = self.view
         options = self._options(None, {})
         options["stop_sequences"] = options.pop("stop")  # a call's own are called stop
+        prompt = (view.model.config.prompt, view.model.backbone.text.tokenizer.chat_template)
         return {
             "model_name": self._model_name(),
             "fingerprint": view.model.fingerprint,
+            "prompt": hashlib.sha256(repr(prompt).encode()).hexdigest()[:12],
             "dtype": str(view.model.backbone.dtype),
             "namespace": view.namespace,
             **options,

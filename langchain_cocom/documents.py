@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal, Self
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import run_in_executor
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from cocom import CocomView
-from cocom.errors import MissingContextError
-from cocom.opening import view_of
+from cocom.errors import InputError, MissingContextError
+from cocom.opening import LazyView
 from cocom.references import escape
 from cocom.writer import PassageWriter, WrittenPassage
 
@@ -26,22 +25,24 @@ class _Compressing(BaseModel):
 
     Attributes:
         engine: A `Cocom` model, a `CocomView` of one, or a model's name.
-        namespace: Whose passages these are, unless `engine` is a view.
+        namespace: Whose passages these are; None takes the view's, or "default".
         compression_rate: Passage tokens per embedding; None takes the model's first rate.
         batch_tokens: Rows in one forward pass, padding included.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    engine: Any = "cocom-tiny"
-    namespace: str = "default"
+    engine: Any = Field(default="cocom-tiny", exclude=True, repr=False)
+    namespace: str | None = None
     compression_rate: int | None = None
-    batch_tokens: int = 8192
+    batch_tokens: int = Field(default=8192, ge=1)
 
-    @cached_property
+    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
+
+    @property
     def view(self) -> CocomView:
         """The view of the model that compresses."""
-        return view_of(self.engine, self.namespace)
+        return self._lazy.open(self.engine, self.namespace)
 
 
 class CocomDocumentCompressor(
@@ -70,7 +71,7 @@ class CocomDocumentCompressor(
     keep_text: Literal["store", "metadata"] = "store"
     on_error: Literal["raise", "passthrough"] = "raise"
 
-    @cached_property
+    @property
     def _writer(self) -> PassageWriter:
         return PassageWriter(
             self.view,
@@ -91,11 +92,14 @@ class CocomDocumentCompressor(
         self, documents: Sequence[Document], query: str | None = None, callbacks: Callbacks = None
     ) -> list[Document]:
         """Compress documents; `query` matters to models that compress for a question only."""
-        fresh = [doc for doc in documents if not self._is_compressed(doc)]
-        written = iter(self._writer.write([doc.page_content for doc in fresh], query=query))
+        done = [self._is_compressed(doc) for doc in documents]
+        texts = [
+            doc.page_content for doc, is_done in zip(documents, done, strict=True) if not is_done
+        ]
+        written = iter(self._writer.write(texts, query=query))
         return [
-            doc if self._is_compressed(doc) else self._rewritten(doc, next(written))
-            for doc in documents
+            doc if is_done else self._rewritten(doc, next(written))
+            for doc, is_done in zip(documents, done, strict=True)
         ]
 
     async def acompress_documents(
@@ -107,17 +111,20 @@ class CocomDocumentCompressor(
     def invoke(
         self, input: Sequence[Document], config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Compress the documents that a retriever hands on."""
-        return self._call_with_config(self.compress_documents, input, config)
+        """Compress the documents that a retriever hands on; `query=` may tell what for."""
+        return self._call_with_config(self.compress_documents, input, config, **kwargs)
 
     async def ainvoke(
         self, input: Sequence[Document], config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
         """`invoke` for an event loop."""
-        return await self._acall_with_config(self.acompress_documents, input, config)
+        return await self._acall_with_config(self.acompress_documents, input, config, **kwargs)
 
     def restore_documents(self, documents: Sequence[Document]) -> list[Document]:
         """The documents with their original texts, and without what the compressor noted.
+
+        Where a text that was not compressed, or a value of the metadata, could have been taken for a
+        reference, it keeps the space that the compressor put in.
 
         Raises:
             MissingContextError: A text that neither metadata nor store has.
@@ -125,10 +132,20 @@ class CocomDocumentCompressor(
         return [self._restored(doc) for doc in documents]
 
     def _is_compressed(self, document: Document) -> bool:
+        """Whether this was done before; what a document says of itself is not enough."""
         note = document.metadata.get(self.metadata_key)
-        return isinstance(note, dict) and document.page_content == note.get("reference")
+        return (
+            isinstance(note, dict)
+            and note.get("reference") == document.page_content
+            and self.view.is_reference(document.page_content)
+        )
 
     def _rewritten(self, document: Document, written: WrittenPassage) -> Document:
+        if self.metadata_key in document.metadata:
+            raise InputError(
+                f"the metadata of a document have a {self.metadata_key!r} already: choose another "
+                "metadata_key for what the compressor notes."
+            )
         note: dict[str, Any] = {"compressed": written.reference is not None}
         if written.reference is not None:
             note |= {
@@ -201,7 +218,9 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, Mapping):
-        return {key: _escaped(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_escaped(item) for item in value]
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | set | frozenset):
+        return type(value)(_escaped(item) for item in value)
+    if isinstance(value, tuple):
+        return tuple(_escaped(item) for item in value)
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from langchain_core.documents import Document
@@ -10,11 +9,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import run_in_executor
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from cocom import CocomView
 from cocom.errors import InputError
-from cocom.opening import view_of
+from cocom.opening import LazyView
 
 __all__ = ["ExpandContexts"]
 
@@ -27,18 +26,20 @@ class ExpandContexts(RunnableSerializable[Any, Any]):
 
     Attributes:
         engine: A `Cocom` model, a `CocomView` of one, or a model's name.
-        namespace: Whose references are expanded, unless `engine` is a view.
+        namespace: Whose references are expanded; None takes the view's, or "default".
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    engine: Any = "cocom-tiny"
-    namespace: str = "default"
+    engine: Any = Field(default="cocom-tiny", exclude=True, repr=False)
+    namespace: str | None = None
 
-    @cached_property
+    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
+
+    @property
     def view(self) -> CocomView:
         """The view of the model whose store has the texts."""
-        return view_of(self.engine, self.namespace)
+        return self._lazy.open(self.engine, self.namespace)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The same with texts for references.
@@ -46,6 +47,11 @@ class ExpandContexts(RunnableSerializable[Any, Any]):
         Raises:
             MissingContextError: A passage whose text the store does not have.
         """
+        if not isinstance(input, str | Document | BaseMessage | PromptValue | list | tuple | dict):
+            raise InputError(
+                f"ExpandContexts got {type(input).__name__}, but expected a prompt, messages, documents or "
+                "text."
+            )
         return self._call_with_config(self._expand, input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -67,9 +73,7 @@ class ExpandContexts(RunnableSerializable[Any, Any]):
             return [self._expand(item) for item in value]
         if isinstance(value, dict):
             return {key: self._expand(item) for key, item in value.items()}
-        raise InputError(
-            f"ExpandContexts got {type(value).__name__}, but expected a prompt, messages, documents or text."
-        )
+        return value
 
     def _expand_content(self, content: Any) -> Any:
         if isinstance(content, str):

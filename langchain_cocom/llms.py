@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -11,7 +12,7 @@ from langchain_core.language_models import BaseLLM
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import ConfigDict
 
-from cocom import Answer, CocomError
+from cocom import Answer
 from langchain_cocom.decoding import Decoding, usage_of
 
 __all__ = ["CocomLLM"]
@@ -32,6 +33,19 @@ class CocomLLM(Decoding, BaseLLM):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return self._identity()
+
+    async def agenerate(self, *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's, which asks for the model before it awaits anything: load it first."""
+        await self._open()
+        return await super().agenerate(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[str]:
+        """As LangChain's, the model loaded first."""
+        await self._open()
+        pieces: Any = super().astream(*args, **kwargs)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     def _generate(
         self,
@@ -61,7 +75,7 @@ class CocomLLM(Decoding, BaseLLM):
                     group.create_task(view.areply([("user", prompt)], **options))
                     for prompt in prompts
                 ]
-        except* CocomError as errors:
+        except* Exception as errors:
             raise errors.exceptions[0] from None
         return self._result([task.result() for task in tasks])
 

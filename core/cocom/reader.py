@@ -136,9 +136,11 @@ class Reader:
                 for c in (request.contexts[c] for _, c in request.prompt.slots)
             )
         if needed + options.max_new_tokens > limit:
+            # Uniform positions are the passages' own: a higher rate would not make them fewer.
+            advice = "" if self._uniform else " a higher rate,"
             raise PromptTooLongError(
                 f"the prompt takes {needed} positions and max_new_tokens is {options.max_new_tokens}, but "
-                f"the model reads {limit}: pass fewer passages, a higher rate, or a lower max_new_tokens."
+                f"the model reads {limit}: pass fewer passages,{advice} or a lower max_new_tokens."
             )
 
     def _generate(

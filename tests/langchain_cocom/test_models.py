@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import gc
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -389,3 +392,84 @@ def test_turns_that_a_chat_template_refuses_are_merged() -> None:
     message = ChatCocom(engine=model, max_tokens=8).invoke(messages)
     assert message.text == want.text
     assert message.response_metadata["prompt_rows"] == want.usage.prompt_rows
+
+
+def test_a_copy_for_another_namespace_reads_that_one(model: Cocom) -> None:
+    first = ChatCocom(engine=model, namespace="a")
+    assert first.view.namespace == "a"
+    second = first.model_copy(update={"namespace": "b"})
+    assert (second.view.namespace, first.view.namespace) == ("b", "a")
+    first.namespace = "c"
+    assert first.view.namespace == "c"
+    assert copy.deepcopy(ChatCocom(engine=CocomView(model))).view.model is model
+
+
+def test_another_model_for_one_call_keeps_the_namespace(model: Cocom, tmp_path: Path) -> None:
+    tiny_cocom(seed=1).save_pretrained(tmp_path / "other")
+    llm = ChatCocom(engine=CocomView(model, namespace="a", key="k" * 32), max_tokens=4)
+    other = llm._view_for({"model": str(tmp_path / "other")})
+    assert (other.namespace, other.store) == ("a", llm.view.store)
+    assert other.model is not model
+    assert llm._view_for({"model": llm._model_name()}) is llm.view
+
+
+def test_prompts_are_told_apart_in_a_cache(model: Cocom) -> None:
+    before = ChatCocom(engine=model)._identifying_params
+    template = dataclasses.replace(model.config.prompt, user="{passages}Frage: {question}")
+    other = tiny_cocom(CocomConfig(prompt=template))
+    assert other.fingerprint == model.fingerprint
+    assert ChatCocom(engine=other)._identifying_params != before
+
+
+async def test_the_event_loop_goes_on_while_a_model_is_loaded(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(name: str) -> Cocom:
+        time.sleep(0.4)
+        return model
+
+    monkeypatch.setattr("cocom.opening.loaded", slow)
+    for call in (
+        lambda: ChatCocom(model="slow", max_tokens=2).ainvoke("Hi"),
+        lambda: collect(ChatCocom(model="slow", max_tokens=2).astream("Hi")),
+        lambda: CocomLLM(model="slow", max_tokens=2).ainvoke("Hi"),
+        lambda: collect(CocomLLM(model="slow", max_tokens=2).astream("Hi")),
+    ):
+        task = asyncio.ensure_future(call())
+        longest, last = 0.0, time.perf_counter()
+        while not task.done():
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.perf_counter() - last)
+            last = time.perf_counter()
+        assert await task
+        assert longest < 0.2
+
+
+async def test_beam_searches_stream_as_one_piece(model: Cocom) -> None:
+    llm = ChatCocom(engine=model, beams=2, max_tokens=6)
+    want = llm.invoke("Hi").text
+    assert [chunk.text for chunk in llm.stream("Hi") if chunk.text] == [want]
+    assert "".join([chunk.text async for chunk in llm.astream("Hi")]) == want
+    events = [event async for event in llm.astream_events("Hi", version="v2")]
+    assert events[-1]["event"] == "on_chat_model_end"
+
+
+async def test_errors_that_are_not_ours_come_as_they_are(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("the cable is loose")
+
+    monkeypatch.setattr(model.backbone.model, "forward", fails)
+    for llm in (ChatCocom(engine=model), CocomLLM(engine=model)):
+        with pytest.raises(RuntimeError, match="cable"):
+            await llm.abatch(["Hi", "Hey"])
+
+
+def test_counting_needs_no_limits(model: Cocom, context: str) -> None:
+    llm = ChatCocom(engine=CocomView(model, max_rows=5, max_references=1))
+    assert (
+        llm.get_num_tokens_from_messages([HumanMessage(f"{context} Who? And when, and where?")])
+        > 20
+    )
+    assert llm.get_num_tokens_from_messages([AIMessage("")]) == 0
