@@ -6,6 +6,7 @@ engine = index.as_query_engine(
 )
 """
 
+from llamaindex_cocom.errors import CocomLLMError
 from llamaindex_cocom.llm import CocomLLM
 from llamaindex_cocom.nodes import CompressedNode
 from llamaindex_cocom.postprocessor import CocomNodePostprocessor
@@ -14,6 +15,7 @@ from llamaindex_cocom.transform import CocomTransform
 
 __all__ = [
     "CocomLLM",
+    "CocomLLMError",
     "CocomNodePostprocessor",
     "CocomTransform",
     "CompressedNode",

@@ -17,16 +17,17 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 
 from cocom import Answer, Cocom, CocomView
 from cocom.generation import call_options
-from cocom.opening import view_of
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 from cocom.view import Speech
+from llamaindex_cocom.bound import BoundToModel
+from llamaindex_cocom.errors import heard
 from llamaindex_cocom.messages import to_speeches
 
 __all__ = ["CocomLLM"]
@@ -34,7 +35,7 @@ __all__ = ["CocomLLM"]
 _OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "beams", "timeout")
 
 
-class CocomLLM(CustomLLM):
+class CocomLLM(BoundToModel, CustomLLM):
     """A local Cocom model as a LlamaIndex LLM.
 
     References that a `CocomNodePostprocessor` wrote may stand in any message or prompt. Calls from many
@@ -42,7 +43,7 @@ class CocomLLM(CustomLLM):
 
     Attributes:
         model: Name or folder of the model to load when it is first used, unless one is given.
-        namespace: Whose references are read.
+        namespace: Whose references are read; None takes the view's, or "default".
         temperature: 0 decodes greedily; above, samples.
         max_tokens: Most tokens of an answer.
         top_p: Keep the smallest set of tokens with this probability mass (sampling only).
@@ -55,8 +56,6 @@ class CocomLLM(CustomLLM):
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
-    model: str = "cocom-tiny"
-    namespace: str = "default"
     temperature: float = 0.0
     max_tokens: int = 256
     top_p: float = 1.0
@@ -66,32 +65,23 @@ class CocomLLM(CustomLLM):
     stop: list[str] | None = None
     timeout: float | None = None
 
-    _engine: Any = PrivateAttr()
-    _view: CocomView | None = PrivateAttr(default=None)
-
-    def __init__(self, engine: Cocom | CocomView | None = None, **settings: Any) -> None:
+    def __init__(self, engine: Cocom | CocomView | str | None = None, **settings: Any) -> None:
         """Make a model.
 
         Args:
-            engine: A `Cocom` model or a `CocomView` of one; None loads `model` when it is first used.
+            engine: A `Cocom` model, a `CocomView` of one, or a model's name; None loads `model` when it is
+                first used.
             **settings: The attributes of this class, and those of every LlamaIndex LLM.
+
+        Raises:
+            InputError: `engine` is none of these.
         """
-        super().__init__(**settings)
-        self._engine = engine
+        super().__init__(engine, **settings)
 
     @classmethod
     def class_name(cls) -> str:
         """Name for serialisation."""
         return "CocomLLM"
-
-    @property
-    def view(self) -> CocomView:
-        """The view that reads; opening it loads the model."""
-        if self._view is None:
-            self._view = view_of(
-                self.model if self._engine is None else self._engine, self.namespace
-            )
-        return self._view
 
     @property
     def metadata(self) -> LLMMetadata:
@@ -100,11 +90,24 @@ class CocomLLM(CustomLLM):
             context_window=self.view.model.backbone.max_positions or DEFAULT_CONTEXT_WINDOW,
             num_output=self.max_tokens,
             is_chat_model=True,
-            model_name=self.model
-            if self._engine is None
-            else f"cocom-{self.view.model.fingerprint[:12]}",
+            model_name=self.model,
             system_role=MessageRole.SYSTEM,
         )
+
+    def to_payload(self) -> dict[str, Any]:
+        """What events tell of this model; it is not loaded for that."""
+        names = ("model", "namespace", *_OPTIONS)
+        return {"class_name": self.class_name(), **{name: getattr(self, name) for name in names}}
+
+    async def apredict(self, *args: Any, **kwargs: Any) -> str:
+        """As LlamaIndex's, which asks for the metadata before it awaits anything: load the model first."""
+        await self._open()
+        return await super().apredict(*args, **kwargs)
+
+    async def astream(self, *args: Any, **kwargs: Any) -> Any:
+        """As LlamaIndex's, the model loaded first."""
+        await self._open()
+        return await super().astream(*args, **kwargs)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -131,7 +134,7 @@ class CocomLLM(CustomLLM):
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Continue a conversation piece by piece."""
-        stream = self.view.stream(to_speeches(messages), **self._options(kwargs))
+        stream = self._stream(to_speeches(messages), kwargs)
         return (_as_chat(response) for response in _pieces(stream))
 
     @llm_chat_callback()
@@ -147,8 +150,7 @@ class CocomLLM(CustomLLM):
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
         """Answer a prompt piece by piece."""
-        stream = self.view.stream(self._asked(prompt, formatted), **self._options(kwargs))
-        return _pieces(stream)
+        return _pieces(self._stream(self._asked(prompt, formatted), kwargs))
 
     @llm_completion_callback()
     async def astream_complete(
@@ -173,21 +175,33 @@ class CocomLLM(CustomLLM):
         }
 
     def _reply(self, speeches: list[Speech], given: dict[str, Any]) -> Answer:
-        (answer,) = self.view.reply([speeches], **self._options(given))
+        with heard():
+            (answer,) = self.view.reply([speeches], **self._options(given))
         return answer
 
     async def _areply(self, speeches: list[Speech], given: dict[str, Any]) -> Answer:
-        view = await asyncio.to_thread(lambda: self.view)
-        return await view.areply(speeches, **self._options(given))
+        await self._open()
+        with heard():
+            return await self.view.areply(speeches, **self._options(given))
+
+    def _stream(self, speeches: list[Speech], given: dict[str, Any]) -> AnswerStream:
+        with heard():
+            return self.view.stream(speeches, **self._options(given))
 
     async def _astream(self, speeches: list[Speech], given: dict[str, Any]) -> AsyncAnswerStream:
-        view = await asyncio.to_thread(lambda: self.view)
-        return await view.astream(speeches, **self._options(given))
+        await self._open()
+        with heard():
+            return await self.view.astream(speeches, **self._options(given))
+
+    async def _open(self) -> None:
+        """Load the model, if it is not there yet, without blocking the event loop."""
+        if not self._lazy.opened:
+            await asyncio.to_thread(lambda: self.view.model.fingerprint)
 
 
 def _pieces(stream: AnswerStream) -> CompletionResponseGen:
     text = ""
-    with stream:
+    with stream, heard():
         for piece in stream:
             text += piece
             yield CompletionResponse(text=text, delta=piece)
@@ -197,10 +211,11 @@ def _pieces(stream: AnswerStream) -> CompletionResponseGen:
 async def _apieces(stream: AsyncAnswerStream) -> CompletionResponseAsyncGen:
     text = ""
     async with stream:
-        async for piece in stream:
-            text += piece
-            yield CompletionResponse(text=text, delta=piece)
-        yield _completion(stream.answer, delta="")
+        with heard():
+            async for piece in stream:
+                text += piece
+                yield CompletionResponse(text=text, delta=piece)
+            yield _completion(stream.answer, delta="")
 
 
 def _completion(answer: Answer, delta: str | None = None) -> CompletionResponse:

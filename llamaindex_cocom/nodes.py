@@ -22,7 +22,7 @@ class CompressedNode(TextNode):
     node it was made from.
     """
 
-    _written: str = PrivateAttr(default="")
+    _written: str | None = PrivateAttr(default=None)
     _reference: str | None = PrivateAttr(default=None)
 
     @property
@@ -30,14 +30,29 @@ class CompressedNode(TextNode):
         """The reference, or None where the node stayed text."""
         return self._reference
 
+    @property
+    def _read(self) -> str:
+        """What the model reads: its own text, if the node was made again from what was written of it."""
+        return escape(self.text) if self._written is None else self._written
+
+    def set_content(self, value: str) -> None:
+        """Another text, of which there is no reference."""
+        super().set_content(value)
+        self._written = self._reference = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind = next(c for c in type(self).__mro__ if not issubclass(c, CompressedNode))
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return (_made_again, (kind, values, self._written, self._reference))
+
     def get_content(self, metadata_mode: MetadataMode = MetadataMode.NONE) -> str:
         """The reference in `MetadataMode.LLM`, the original text in every other mode."""
         if metadata_mode != MetadataMode.LLM:
             return super().get_content(metadata_mode)
         metadata = escape(self.get_metadata_str(metadata_mode).strip())
         if not metadata:
-            return self._written
-        return self.text_template.format(content=self._written, metadata_str=metadata).strip()
+            return self._read
+        return self.text_template.format(content=self._read, metadata_str=metadata).strip()
 
     def get_content_blocks(
         self, metadata_mode: MetadataMode = MetadataMode.NONE
@@ -46,12 +61,14 @@ class CompressedNode(TextNode):
         if metadata_mode != MetadataMode.LLM:
             return super().get_content_blocks(metadata_mode)
         metadata = escape(self.get_metadata_str(metadata_mode).strip())
-        texts = [metadata, self._written] if metadata else [self._written]
+        texts = [metadata, self._read] if metadata else [self._read]
         return [TextBlock(text=text) for text in texts]
 
 
 def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
     """The node as the model reads it; the very node where it reads just what stands there.
+
+    Text nodes of every kind keep their fields; other nodes, such as a `Document`, become text nodes.
 
     Args:
         node: What a retriever found.
@@ -61,14 +78,10 @@ def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
     metadata = node.get_metadata_str(MetadataMode.LLM)
     if written.text == text and escape(metadata) == metadata:
         return node
-    kind = _compressed_class(type(node)) if isinstance(node, TextNode) else CompressedNode
-    values: dict[str, Any] = {
-        name: getattr(node, name) for name in type(node).model_fields if name in kind.model_fields
-    }
-    compressed = kind(**{**values, "text": text})
-    compressed._written = written.text
-    compressed._reference = None if written.reference is None else str(written.reference)
-    return compressed
+    kind = type(node) if isinstance(node, TextNode) else TextNode
+    values = {n: getattr(node, n) for n in type(node).model_fields if n in kind.model_fields}
+    reference = None if written.reference is None else str(written.reference)
+    return _made_again(kind, {**values, "text": text}, written.text, reference)
 
 
 @cache
@@ -77,3 +90,11 @@ def _compressed_class(kind: type[TextNode]) -> type[CompressedNode]:
     if issubclass(CompressedNode, kind):
         return CompressedNode
     return type(f"Compressed{kind.__name__}", (CompressedNode, kind), {"__module__": __name__})
+
+
+def _made_again(
+    kind: type[TextNode], values: dict[str, Any], written: str | None, reference: str | None
+) -> CompressedNode:
+    node = _compressed_class(kind)(**values)
+    node._written, node._reference = written, reference
+    return node

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
 from cocom import Cocom, CocomView
-from cocom.opening import view_of
 from cocom.writer import PassageWriter
+from llamaindex_cocom.bound import BoundToModel
 from llamaindex_cocom.nodes import CompressedNode, compressed_node
 
 __all__ = ["CocomNodePostprocessor"]
 
 
-class CocomNodePostprocessor(BaseNodePostprocessor):
+class CocomNodePostprocessor(BoundToModel, BaseNodePostprocessor):
     """Gives the model a reference in the place of each node's text; a `CocomLLM` reads it as embeddings.
 
     The nodes keep order, scores, ids, relationships and metadata, and read as before in sources. Put it last
-    among the postprocessors.
+    among the postprocessors. A `CitationQueryEngine` writes nodes of its own: it needs
+    `metadata_mode=MetadataMode.LLM`, or it reads the passages as text.
 
     Attributes:
         compression_rate: Passage tokens per embedding; None takes the model's first rate.
@@ -29,7 +30,8 @@ class CocomNodePostprocessor(BaseNodePostprocessor):
         on_error: What becomes of a node that cannot be compressed: "raise", or "passthrough" leaves it as
             text.
         batch_tokens: Rows in one forward pass, padding included.
-        namespace: Whose passages these are.
+        model: See `BoundToModel`.
+        namespace: Whose passages these are; None takes the view's, or "default".
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -38,28 +40,26 @@ class CocomNodePostprocessor(BaseNodePostprocessor):
     as_text: int = Field(default=0, ge=0)
     min_tokens: int = Field(default=0, ge=0)
     on_error: Literal["raise", "passthrough"] = "raise"
-    batch_tokens: int = 8192
-    namespace: str = "default"
+    batch_tokens: int = Field(default=8192, ge=1)
 
-    _view: CocomView = PrivateAttr()
-    _writer: PassageWriter = PrivateAttr()
-
-    def __init__(self, engine: Cocom | CocomView | str = "cocom-tiny", **settings: Any) -> None:
+    def __init__(self, engine: Cocom | CocomView | str | None = None, **settings: Any) -> None:
         """Make a postprocessor.
 
         Args:
-            engine: A model, a view of one, or a model's name.
+            engine: A model, a view of one, or a model's name; None takes the one called `model`.
             **settings: The attributes of this class.
 
         Raises:
             ConfigError: The model does not serve `compression_rate`.
             InputError: `engine` is none of these.
         """
-        super().__init__(**settings)
-        self._view = view_of(engine, self.namespace)
-        self.namespace = self._view.namespace
-        self._writer = PassageWriter(
-            self._view,
+        super().__init__(engine, **settings)
+        _ = self._writer  # checks the rate
+
+    @property
+    def _writer(self) -> PassageWriter:
+        return PassageWriter(
+            self.view,
             self.compression_rate,
             self.as_text,
             self.min_tokens,
@@ -103,4 +103,4 @@ class CocomNodePostprocessor(BaseNodePostprocessor):
     def _restored(self, node: Any) -> Any:
         if not isinstance(node, TextNode):
             return node
-        return node.model_copy(update={"text": self._view.expand(node.text)})
+        return node.model_copy(update={"text": self.view.expand(node.text)})

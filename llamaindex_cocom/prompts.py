@@ -32,13 +32,13 @@ def question_prompt(engine: Any = "cocom-tiny") -> ChatPromptTemplate:
 
 
 def make_prompt_helper(llm: CocomLLM) -> PromptHelper:
-    """A prompt helper that counts the rows of references, and never cuts nodes to overlap.
+    """A prompt helper that counts what references take of the model's window, and cuts none to overlap.
 
     LlamaIndex's own counts a reference as some 30 tokens whatever its slots, and repeats a tenth of each
     chunk.
     """
     return PromptHelper.from_llm_metadata(
-        llm.metadata, chunk_overlap_ratio=0.0, tokenizer=llm.view.token_ids
+        llm.metadata, chunk_overlap_ratio=0.0, tokenizer=llm.view.position_ids
     )
 
 

@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.bridge.pydantic import ConfigDict, PrivateAttr
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.schema import BaseNode, MetadataMode, TransformComponent
 
 from cocom import Cocom, CocomView
-from cocom.opening import view_of
+from cocom.errors import FingerprintError
+from llamaindex_cocom.bound import BoundToModel
 
 __all__ = ["CocomTransform"]
 
 
-class CocomTransform(TransformComponent):
+class CocomTransform(BoundToModel, TransformComponent):
     """Puts the embeddings of nodes into the store; texts stay, and an id goes into the metadata.
 
     At question time the `CocomNodePostprocessor` finds the embeddings ready, and makes those again that are
@@ -25,7 +26,8 @@ class CocomTransform(TransformComponent):
         compression_rate: Passage tokens per embedding; None takes the model's first rate.
         metadata_key: Where the id goes.
         batch_tokens: Rows in one forward pass, padding included.
-        namespace: Whose passages these are.
+        model: See `BoundToModel`.
+        namespace: Whose passages these are; None takes the view's, or "default".
         fingerprint: The model's; the pipeline's cache tells models apart by it.
     """
 
@@ -33,27 +35,29 @@ class CocomTransform(TransformComponent):
 
     compression_rate: int | None = None
     metadata_key: str = "cocom_id"
-    batch_tokens: int = 8192
-    namespace: str = "default"
+    batch_tokens: int = Field(default=8192, ge=1)
     fingerprint: str = ""
 
-    _view: CocomView = PrivateAttr()
-
-    def __init__(self, engine: Cocom | CocomView | str = "cocom-tiny", **settings: Any) -> None:
+    def __init__(self, engine: Cocom | CocomView | str | None = None, **settings: Any) -> None:
         """Make a transformation.
 
         Args:
-            engine: A model, a view of one, or a model's name.
-            **settings: The attributes of this class, but `fingerprint`.
+            engine: A model, a view of one, or a model's name; None takes the one called `model`.
+            **settings: The attributes of this class.
 
         Raises:
             ConfigError: The model does not serve `compression_rate`.
+            FingerprintError: `fingerprint` is given and another model's.
         """
-        super().__init__(**settings)
-        self._view = view_of(engine, self.namespace)
-        self.namespace = self._view.namespace
-        self.compression_rate = self._view.model.config.check_rate(self.compression_rate)
-        self.fingerprint = self._view.model.fingerprint
+        super().__init__(engine, **settings)
+        model = self.view.model
+        if self.fingerprint not in ("", model.fingerprint):
+            raise FingerprintError(
+                f"the transformation was made for model {self.fingerprint[:12]}, but {self.model!r} is "
+                f"{model.fingerprint[:12]}: give it the model it was made for."
+            )
+        self.fingerprint = model.fingerprint
+        self.compression_rate = model.config.check_rate(self.compression_rate)
 
     @classmethod
     def class_name(cls) -> str:
@@ -63,7 +67,7 @@ class CocomTransform(TransformComponent):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Compress nodes into the store; those without text stay as they are."""
         full = [n for n in nodes if n.get_content(MetadataMode.NONE).strip()]
-        references = self._view.compress(
+        references = self.view.compress(
             [n.get_content(MetadataMode.NONE) for n in full],
             rate=self.compression_rate,
             batch_tokens=self.batch_tokens,

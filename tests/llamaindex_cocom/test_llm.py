@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from llama_index.core import PromptTemplate, Settings
+from llama_index.core import PromptTemplate, Settings, get_response_synthesizer
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 
-from cocom import Cocom, CocomConfig
+from cocom import Cocom, CocomConfig, CocomView, Turn
 from cocom.config import PromptTemplate as QuestionTemplate
-from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError
+from cocom.errors import (
+    AnswerTimeoutError,
+    CheckpointError,
+    FingerprintError,
+    InputError,
+    InvalidReferenceError,
+    PromptTooLongError,
+)
 from cocom.testing import tiny_cocom
 from llamaindex_cocom import (
     CocomLLM,
+    CocomLLMError,
     CocomNodePostprocessor,
+    CocomTransform,
     configure_settings,
     make_prompt_helper,
     question_prompt,
@@ -80,7 +92,7 @@ def test_settings_reach_the_engine(model: Cocom) -> None:
         assert cut == long[: long.find(long[3:5])].strip()
     with pytest.raises(ValueError, match="temprature"):
         CocomLLM(model, temprature=0.1)
-    with pytest.raises(InputError, match="unknown option 'temprature'"):
+    with pytest.raises(CocomLLMError, match="unknown option 'temprature'"):
         CocomLLM(model).complete("Hi", temprature=0.1)
 
 
@@ -103,21 +115,21 @@ def test_metadata(model: Cocom) -> None:
 async def test_errors_come_through_every_call(model: Cocom) -> None:
     llm = CocomLLM(model, max_tokens=100_000)
     messages = [said(MessageRole.USER, "Hi")]
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         llm.complete("Hi")
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         await llm.acomplete("Hi")
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         llm.chat(messages)
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         await llm.achat(messages)
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         list(llm.stream_chat(messages))
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         list(llm.stream_complete("Hi"))
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         await llm.astream_chat(messages)
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(CocomLLMError):
         await llm.astream_complete("Hi")
 
 
@@ -280,3 +292,128 @@ def test_question_prompt_of_a_chat_model() -> None:
     response = CocomLLM(model, max_tokens=8).chat(asked)
     assert response.additional_kwargs["prompt_tokens"] == want.usage.prompt_rows
     assert response.message.content == want.text
+
+
+# --- what a hostile reader found -------------------------------------------------------------------
+
+
+def synthesizers(llm: CocomLLM, streaming: bool) -> Any:
+    for mode in (ResponseMode.COMPACT, ResponseMode.REFINE, ResponseMode.TREE_SUMMARIZE):
+        yield get_response_synthesizer(
+            llm=llm,
+            prompt_helper=make_prompt_helper(llm),
+            response_mode=mode,
+            streaming=streaming,
+            text_qa_template=question_prompt(llm.view),
+        )
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_synthesizers_do_not_swallow_errors(model: Cocom, streaming: bool) -> None:
+    """LlamaIndex takes every ValueError for an empty answer."""
+    forged = f"[[cocom:5:{'a' * 26}:{'b' * 13}]]"
+    nodes = [NodeWithScore(node=TextNode(text=forged))]
+    llm = CocomLLM(CocomView(model, invalid="error"), max_tokens=5)
+    for synthesizer in synthesizers(llm, streaming):
+        with pytest.raises(CocomLLMError, match="was not made by namespace") as caught:
+            str(synthesizer.synthesize("Who?", nodes=nodes))
+        assert isinstance(caught.value.__cause__, InvalidReferenceError)
+        with pytest.raises(CocomLLMError, match="was not made by namespace"):
+            response = await synthesizer.asynthesize("Who?", nodes=nodes)
+            _ = [piece async for piece in response.async_response_gen()]
+
+
+def test_components_are_copied_with_their_model(model: Cocom) -> None:
+    for made in (
+        CocomLLM(CocomView(model, namespace="a")),
+        CocomNodePostprocessor(CocomView(model, namespace="a"), as_text=1),
+        CocomTransform(CocomView(model, namespace="a")),
+    ):
+        copied = copy.deepcopy(made)
+        assert copied.view.model is model
+        assert copied.view.namespace == copied.namespace == "a"
+        assert copied.to_dict() == made.to_dict()
+
+
+def test_components_do_not_change_their_model_on_the_way(model: Cocom) -> None:
+    """What LlamaIndex makes again from JSON, or in another process, must not be another model."""
+    for made in (CocomLLM(model), CocomNodePostprocessor(model), CocomTransform(model)):
+        with pytest.raises(InputError, match="num_workers=None"):
+            pickle.dumps(made)
+        assert made.model == f"cocom-{model.fingerprint[:12]}"
+        values = made.to_dict()
+        with pytest.raises(CheckpointError, match="cocom-"):
+            _ = type(made).from_dict(values).view
+    for named in (CocomLLM(max_tokens=7), CocomNodePostprocessor(as_text=1), CocomTransform()):
+        again = pickle.loads(pickle.dumps(named))
+        assert again.to_dict() == named.to_dict()
+        assert again.view.model is named.view.model
+    with pytest.raises(FingerprintError, match="was made for model"):
+        CocomTransform(tiny_cocom(seed=1), fingerprint=model.fingerprint)
+
+
+def test_settings_may_change_later(model: Cocom) -> None:
+    postprocessor = CocomNodePostprocessor(model, compression_rate=4)
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in PASSAGES]
+    postprocessor.as_text = 1
+    postprocessor.compression_rate = 16
+    first, second = postprocessor.postprocess_nodes(nodes)
+    assert first.node.get_content(MetadataMode.LLM) == PASSAGES[0]
+    slots = len(model.compress([PASSAGES[1]], rate=16)[0])
+    assert second.node.get_content(MetadataMode.LLM).startswith(f"[[cocom:{slots}:")
+    llm = CocomLLM(model, namespace="a")
+    llm.namespace = "b"
+    assert llm.view.namespace == "b"
+
+
+async def test_the_event_loop_goes_on_while_a_model_is_loaded(
+    model: Cocom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(name: str) -> Cocom:
+        time.sleep(0.4)
+        return model
+
+    monkeypatch.setattr("cocom.opening.loaded", slow)
+    messages = [said(MessageRole.USER, "Hi")]
+
+    def fresh() -> CocomLLM:
+        return CocomLLM(model="slow", max_tokens=2)
+
+    async def streamed(llm: CocomLLM) -> list[Any]:
+        return [piece async for piece in await llm.astream_chat(messages)]
+
+    for call in (
+        lambda: fresh().acomplete("Hi"),
+        lambda: fresh().achat(messages),
+        lambda: fresh().apredict(PromptTemplate("Hi")),
+        lambda: streamed(fresh()),
+    ):
+        task: Any = asyncio.ensure_future(call())
+        longest, last = 0.0, time.perf_counter()
+        while not task.done():
+            await asyncio.sleep(0.005)
+            longest = max(longest, time.perf_counter() - last)
+            last = time.perf_counter()
+        assert await task
+        assert longest < 0.2
+
+
+def test_a_window_of_positions_is_packed_by_positions() -> None:
+    """With uniform positions a reference takes its passage's positions, however few its slots."""
+    model = tiny_cocom(CocomConfig(memory_positions="uniform"), max_position_embeddings=400)
+    llm = CocomLLM(model, max_tokens=8)
+    passages = [f"Passage number {n} says nothing of importance." for n in range(30)]
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in passages]
+    out = CocomNodePostprocessor(model, compression_rate=16).postprocess_nodes(nodes)
+    texts = [n.node.get_content(MetadataMode.LLM) for n in out]
+    assert len(llm.view.position_ids(texts[0])) == len(model.backbone.text.encode_text(passages[0]))
+    assert llm.view.count_rows(texts[0]) == 3
+    synthesizer = get_response_synthesizer(
+        llm=llm,
+        prompt_helper=make_prompt_helper(llm),
+        response_mode=ResponseMode.TREE_SUMMARIZE,
+        summary_template=question_prompt(model),
+    )
+    assert str(synthesizer.synthesize("Who?", nodes=out))
+    with pytest.raises(PromptTooLongError, match="pass fewer passages, or a lower"):
+        model.chat([Turn("user", model.compress(passages, rate=16))])

@@ -181,6 +181,40 @@ def test_other_kinds_of_nodes(model: Cocom) -> None:
     assert out[3].node is silent
 
 
+class Chapter(TextNode):
+    """A kind of node of somebody's own."""
+
+    number: int = 0
+
+
+def test_kinds_of_ones_own_keep_their_fields(model: Cocom) -> None:
+    node = Chapter(text="A chapter.", number=3)
+    (out,) = CocomNodePostprocessor(model).postprocess_nodes([NodeWithScore(node=node)])
+    again = pickle.loads(pickle.dumps(out.node))
+    for each in (out.node, again):
+        assert isinstance(each, Chapter)
+        assert isinstance(each, CompressedNode)
+        assert each.number == 3
+        assert each.reference == each.get_content(MetadataMode.LLM)
+
+
+def test_a_node_that_is_made_again_is_read_as_text(
+    model: Cocom, nodes: list[NodeWithScore]
+) -> None:
+    (out, *_) = CocomNodePostprocessor(model).postprocess_nodes(nodes)
+    assert isinstance(out.node, CompressedNode)
+    for made in (
+        CompressedNode(**out.node.model_dump()),
+        CompressedNode.from_dict(out.node.to_dict()),
+        CompressedNode.from_json(out.node.to_json()),
+    ):
+        assert made.get_content(MetadataMode.LLM) == TEXTS[0]
+    out.node.set_content("Another text [[cocom:")
+    assert out.node.get_content() == "Another text [[cocom:"
+    assert out.node.get_content(MetadataMode.LLM) == "Another text [[cocom :"
+    assert out.node.reference is None
+
+
 def test_references_in_nodes_are_escaped(model: Cocom) -> None:
     postprocessor = CocomNodePostprocessor(model, as_text=1)
     (stolen,) = CocomNodePostprocessor(model).postprocess_nodes(
