@@ -122,7 +122,6 @@ TABLE: list[tuple[str, Call, type[Exception], str]] = [
     ("both", lambda m, c: m.answer("q", beams=2, temperature=1), InputError, "do not go together"),
     ("stop", lambda m, c: m.answer("q", stop=[""]), InputError, "stop holds an empty string"),
     ("stops", lambda m, c: m.answer("q", stop=[1]), InputError, "stop must be one or more strings"),
-    ("stream", lambda m, c: m.stream("q", beams=2), InputError, "streaming cannot use beam search"),
     ("stream empty", lambda m, c: m.stream("", [c]), InputError, "question must be a text"),
     (
         "long",

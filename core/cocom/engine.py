@@ -344,7 +344,8 @@ class Cocom:
     ) -> AnswerStream:
         """Answer one question piece by piece; arguments and errors as `answer`.
 
-        Iterate over the result for the text; its `answer` has text and usage afterwards.
+        Iterate over the result for the text; its `answer` has text and usage afterwards. A beam search is
+        one piece, since its text is known at the end only.
         """
         return self.batcher.stream(self.request(question, passages), generation_options(options))
 
