@@ -1,4 +1,4 @@
-"""What the adapter's tests share: the shipped model, loaded once, and which standard tests may skip."""
+"""Which of LangChain's standard tests may skip."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-from cocom import Cocom
-from cocom.opening import view_of
 
 SKIPPED = {
     # There is no tool calling: agents bring their tools' results as messages.
@@ -54,34 +51,3 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.outcome = "failed"
             report.longrepr = f"{name} skips, but is not listed in SKIPPED"
     return report
-
-
-@pytest.fixture(scope="session")
-def cocom_tiny() -> Cocom:
-    """The shipped model; the same one that its name loads."""
-    return view_of("cocom-tiny").model
-
-
-PASSAGES = (
-    "Alan Turing was born in Maida Vale in 1912.",
-    "The Brooklyn Bridge opened on 24 May 1883. Its main span is 486 metres long.",
-    "In May 1884 the showman P. T. Barnum led 21 elephants across the bridge.",
-    "Marie Curie was born in Warsaw in 1867. She studied physics in Paris.",
-    "Voyager 1 was launched on 5 September 1977 from Cape Canaveral.",
-)
-QUESTIONS = {  # with what the shipped model answers from these passages, compressed at rate 4
-    "How many elephants did P. T. Barnum lead across the bridge?": "21",
-    "How long is the main span?": "486 metres",
-    "When was Voyager 1 launched?": "5 September 1977",
-}
-
-
-@pytest.fixture(scope="session")
-def passages() -> tuple[str, ...]:
-    return PASSAGES
-
-
-@pytest.fixture(scope="session")
-def questions() -> dict[str, str]:
-    """Questions on the passages, with the shipped model's answers from them at rate 4."""
-    return QUESTIONS

@@ -185,51 +185,22 @@ async def test_errors_in_the_middle_come_through_streams(
             _ = [piece async for piece in llm.astream("Hello")]
 
 
-class Slow:
-    """Makes each token of a model take a while, and counts them."""
-
-    def __init__(
-        self, model: Cocom, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.01
-    ) -> None:
-        self.tokens = 0
-        network: Any = model.backbone.model
-        real = network.forward
-
-        def forward(*given: Any, **named: Any) -> Any:
-            self.tokens += 1
-            time.sleep(seconds)
-            return real(*given, **named)
-
-        monkeypatch.setattr(network, "forward", forward)
-
-    def stopped(self) -> bool:
-        """Whether no more tokens are made."""
-        time.sleep(0.1)
-        before = self.tokens
-        time.sleep(0.1)
-        return self.tokens == before
-
-
-async def test_a_stream_that_is_left_stops_generating(
-    model: Cocom, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = Slow(model, monkeypatch)
+async def test_a_stream_that_is_left_stops_generating(model: Cocom, slow: Any) -> None:
+    slowed = slow(model)
     for llm in (ChatCocom(engine=model, max_tokens=2000), CocomLLM(engine=model, max_tokens=2000)):
         for piece in llm.stream("Hello"):
             assert piece
             break
         gc.collect()
-        assert slow.stopped()
+        assert slowed.stopped()
         pieces: Any = llm.astream("Hello")
         assert await anext(pieces)
         await pieces.aclose()
-        assert slow.stopped()
+        assert slowed.stopped()
 
 
-async def test_a_cancelled_task_stops_generating(
-    model: Cocom, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slow = Slow(model, monkeypatch)
+async def test_a_cancelled_task_stops_generating(model: Cocom, slow: Any) -> None:
+    slowed = slow(model)
     llm = ChatCocom(engine=model, max_tokens=2000)
 
     async def read() -> None:
@@ -238,19 +209,19 @@ async def test_a_cancelled_task_stops_generating(
 
     for work in (llm.ainvoke("Hello"), read()):
         task = asyncio.ensure_future(work)
-        before = slow.tokens
-        while slow.tokens < before + 5:
+        before = slowed.tokens
+        while slowed.tokens < before + 5:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert slow.stopped()
+        assert slowed.stopped()
 
 
 async def test_the_event_loop_goes_on_while_answers_are_written(
-    model: Cocom, monkeypatch: pytest.MonkeyPatch
+    model: Cocom, slow: Any, blocked: Any
 ) -> None:
-    Slow(model, monkeypatch)
+    slow(model)
     for kind in (ChatCocom, CocomLLM):
         llm = kind(engine=model, max_tokens=30)
         for work in (
@@ -258,29 +229,22 @@ async def test_the_event_loop_goes_on_while_answers_are_written(
             llm.abatch(["Hello", "Hey"]),
             collect(llm.astream("Hello")),
         ):
-            task = asyncio.ensure_future(work)
-            longest, last = 0.0, time.perf_counter()
-            while not task.done():
-                await asyncio.sleep(0.005)
-                longest = max(longest, time.perf_counter() - last)
-                last = time.perf_counter()
-            assert await task
-            assert longest < 0.15
+            assert await blocked(work) < 0.5
 
 
 async def collect(pieces: Any) -> list[Any]:
     return [piece async for piece in pieces]
 
 
-def test_an_answer_that_takes_too_long(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = Slow(model, monkeypatch)
+def test_an_answer_that_takes_too_long(model: Cocom, slow: Any) -> None:
+    slowed = slow(model)
     llm = ChatCocom(engine=model, max_tokens=2000, timeout=0.2)
     with pytest.raises(AnswerTimeoutError, match=r"0\.2 s"):
         llm.invoke("Hello")
-    assert slow.stopped()
+    assert slowed.stopped()
     with pytest.raises(TimeoutError):
         list(llm.stream("Hello"))
-    assert slow.stopped()
+    assert slowed.stopped()
 
 
 def test_batches_are_read_together(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,27 +386,20 @@ def test_prompts_are_told_apart_in_a_cache(model: Cocom) -> None:
 
 
 async def test_the_event_loop_goes_on_while_a_model_is_loaded(
-    model: Cocom, monkeypatch: pytest.MonkeyPatch
+    model: Cocom, monkeypatch: pytest.MonkeyPatch, blocked: Any
 ) -> None:
-    def slow(name: str) -> Cocom:
-        time.sleep(0.4)
+    def load(name: str) -> Cocom:
+        time.sleep(0.5)
         return model
 
-    monkeypatch.setattr("cocom.opening.loaded", slow)
+    monkeypatch.setattr("cocom.opening.loaded", load)
     for call in (
         lambda: ChatCocom(model="slow", max_tokens=2).ainvoke("Hi"),
         lambda: collect(ChatCocom(model="slow", max_tokens=2).astream("Hi")),
         lambda: CocomLLM(model="slow", max_tokens=2).ainvoke("Hi"),
         lambda: collect(CocomLLM(model="slow", max_tokens=2).astream("Hi")),
     ):
-        task = asyncio.ensure_future(call())
-        longest, last = 0.0, time.perf_counter()
-        while not task.done():
-            await asyncio.sleep(0.005)
-            longest = max(longest, time.perf_counter() - last)
-            last = time.perf_counter()
-        assert await task
-        assert longest < 0.2
+        assert await blocked(call()) < 0.5
 
 
 async def test_beam_searches_stream_as_one_piece(model: Cocom) -> None:
