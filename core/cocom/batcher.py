@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import threading
 import time
 import traceback
@@ -15,10 +14,11 @@ from concurrent.futures import Future
 
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
+from cocom.forks import renew_after_fork
 from cocom.generation import GenerationOptions
 from cocom.job import Job
 from cocom.reader import Reader, ReadRequest
-from cocom.streaming import AnswerStream, AsyncAnswerStream, late
+from cocom.streaming import AnswerStream, AsyncAnswerStream, check_timeout, late
 
 __all__ = ["MicroBatcher"]
 
@@ -64,11 +64,12 @@ class MicroBatcher:
         self._max_rows = max_rows
         self._max_wait = max_wait
         self._max_queue = max_queue
-        self._renew()
+        self.renew()
         _batchers.add(self)
+        renew_after_fork(self)
 
-    def _renew(self) -> None:
-        """Start anew, as a forked process must: of its threads only one went along."""
+    def renew(self) -> None:
+        """An empty queue that no thread serves yet."""
         self._waiting: deque[Job] = deque()
         self._running: list[Job] = []
         self._changed = threading.Condition()
@@ -82,7 +83,7 @@ class MicroBatcher:
             jobs, thread = [*self._waiting, *self._running], self._thread
         for job in jobs:
             job.cancel()
-        if thread is not None:
+        if thread is not None and thread is not threading.current_thread():
             thread.join()
 
     def submit(
@@ -108,7 +109,10 @@ class MicroBatcher:
         self.check(request, options)
         job = Job(request, options, on_token)
         with self._changed:
-            room = self._changed.wait_for(lambda: len(self._waiting) < self._max_queue, timeout)
+            reading = self._thread is threading.current_thread()  # refused below
+            room = reading or self._changed.wait_for(
+                lambda: len(self._waiting) < self._max_queue, timeout
+            )
             if not room:
                 raise AnswerTimeoutError(
                     f"the queue held {self._max_queue} requests for all of {timeout} s: send fewer at "
@@ -150,6 +154,7 @@ class MicroBatcher:
             AnswerTimeoutError: The answers were not there in time; reading is stopped.
             CocomError: As `submit`.
         """
+        check_timeout(timeout)
         for request in requests:
             self.check(request, options)
         end = None if timeout is None else time.monotonic() + timeout
@@ -170,6 +175,7 @@ class MicroBatcher:
         self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
     ) -> Answer:
         """`run` for an event loop and one request: neither the loop nor a thread waits."""
+        check_timeout(timeout)
         try:
             async with asyncio.timeout(timeout):
                 while (job := self.try_submit(request, options)) is None:
@@ -185,6 +191,7 @@ class MicroBatcher:
 
         A beam search, whose text is known at its end only, is one piece.
         """
+        check_timeout(timeout)
         self.check(request, options)
         whole = options.beams > 1
         return AnswerStream(
@@ -197,6 +204,7 @@ class MicroBatcher:
         self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
     ) -> AsyncAnswerStream:
         """`stream` for an event loop."""
+        check_timeout(timeout)
         self.check(request, options)
         whole = options.beams > 1
         return AsyncAnswerStream(
@@ -210,6 +218,11 @@ class MicroBatcher:
         self._reader.check_length(request, options)
 
     def _queue(self, job: Job) -> None:
+        if self._thread is threading.current_thread():
+            raise InputError(
+                "an answer was asked for in the thread that reads, such as by a callback of another one, and "
+                "would wait for itself: ask in a thread of your own."
+            )
         if self._closed:
             raise InputError("the queue is closed, because the program ends: ask earlier.")
         self._waiting.append(job)
@@ -320,12 +333,3 @@ def _close_all() -> None:
     """A thread that is inside torch when the interpreter goes away would abort the process."""
     for batcher in list(_batchers):
         batcher.close()
-
-
-def _renew_all() -> None:
-    for batcher in list(_batchers):
-        batcher._renew()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_renew_all)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import atexit
 import threading
 import weakref
 from collections.abc import Iterator
@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+
+from cocom.forks import renew_after_fork
 
 __all__ = ["ExclusiveModule"]
 
@@ -19,11 +21,16 @@ class ExclusiveModule(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._renew_lock()
+        self._begin()
 
-    def _renew_lock(self) -> None:
-        self._lock = threading.RLock()
+    def _begin(self) -> None:
+        self.renew()
         _modules.add(self)
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """A lock that nobody holds."""
+        self._lock = threading.RLock()
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -43,17 +50,14 @@ class ExclusiveModule(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._renew_lock()
+        self._begin()
 
 
 _modules: weakref.WeakSet[ExclusiveModule] = weakref.WeakSet()
 
 
-def _renew_locks() -> None:
-    """A thread that held a lock did not come along into a forked process."""
+@atexit.register
+def _stop_all() -> None:
+    """A daemon thread that is inside torch when the interpreter goes away would abort the process."""
     for module in list(_modules):
-        module._renew_lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_renew_locks)
+        module._lock.acquire(timeout=5)  # and keep it

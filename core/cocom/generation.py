@@ -95,7 +95,9 @@ def generation_options(values: Mapping[str, Any]) -> GenerationOptions:
 
 
 def call_options(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A framework's names for options, as `CocomView.reply` calls them; stop strings are left to the caller.
+    """A framework's names for options, as `CocomView.reply` calls them, without those that are None.
+
+    Stop strings are left to the caller.
 
     Raises:
         InputError: A name that no option has.
@@ -107,7 +109,7 @@ def call_options(values: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(
                 f"unknown option {name!r}: a Cocom model takes {', '.join(sorted(names))} and stop."
             )
-    return {names[name]: value for name, value in values.items()}
+    return {names[name]: value for name, value in values.items() if value is not None}
 
 
 def before_stop(text: str, stops: Sequence[str]) -> tuple[str, bool]:

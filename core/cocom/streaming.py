@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from contextlib import suppress
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
 
-__all__ = ["AnswerFuture", "AnswerStream", "AsyncAnswerStream", "Start", "late"]
+__all__ = ["AnswerFuture", "AnswerStream", "AsyncAnswerStream", "Start", "check_timeout", "late"]
 
 
 class AnswerFuture(Future[Answer]):
@@ -96,10 +97,15 @@ class AnswerStream(Iterator[str]):
         self._tokens: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._future: AnswerFuture | None = None
         self._ended = False
+        self._process = os.getpid()
 
     def __next__(self) -> str:
         if self._ended:
             raise StopIteration
+        if self._future is not None and self._process != os.getpid():
+            raise InputError(
+                "the stream is written in the process that forked this one: read it there."
+            )
         if self._future is None:
             self._end = None if self._timeout is None else time.monotonic() + self._timeout
             tokens = self._tokens  # not self, so that a stream nobody holds can be collected
@@ -140,7 +146,7 @@ class AnswerStream(Iterator[str]):
     def close(self) -> None:
         """Stop generating, and wait until it has stopped: a token at most."""
         self._ended = True
-        if self._future is not None:
+        if self._future is not None and self._process == os.getpid():
             self._future.cancel()
             wait([self._future])
 
@@ -251,6 +257,17 @@ class AsyncAnswerStream(AsyncIterator[str]):
             InputError: The stream has not been read to its end.
         """
         return self._text.need_answer()
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Make sure that a time limit is one.
+
+    Raises:
+        InputError: It is not.
+    """
+    good = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
+    if timeout is not None and not good:
+        raise InputError(f"timeout must be a number of seconds above 0, or None, got {timeout!r}.")
 
 
 def late(timeout: float | None) -> AnswerTimeoutError:

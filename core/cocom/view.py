@@ -13,7 +13,7 @@ from copy import copy
 from typing import Any, Literal
 
 from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
-from cocom.engine import Cocom
+from cocom.engine import Cocom, PassageLike
 from cocom.errors import (
     CocomError,
     FingerprintError,
@@ -32,7 +32,7 @@ from cocom.references import (
     find,
     passage_id,
 )
-from cocom.shared import shared_parts
+from cocom.shared import default_key, default_store
 from cocom.store import ContextStore, Entry
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 
@@ -48,7 +48,7 @@ class CocomView:
     """A model as one namespace sees it; safe to use from many threads and event loops.
 
     What writes references and what reads them must share a view, or have views of equal namespace, key
-    and store. Views of one model with no key or store of their own share those, in this process.
+    and store. Views with no key or store of their own share those of the process.
 
     Attributes:
         model: Compresses and reads.
@@ -75,7 +75,7 @@ class CocomView:
                 nothing in another.
             key: Secret that signs references; give one, and keep it, if references are to outlive the
                 process.
-            store: Keeps what is compressed; None takes the model's own, in memory.
+            store: Keeps what is compressed; None takes the process's own, in memory.
             invalid: What becomes of a reference that this namespace did not make: it stays "text", with a
                 warning in the log, or is an "error".
             max_references: References that one prompt may hold.
@@ -91,11 +91,10 @@ class CocomView:
                 raise InputError(f"{name} must be at least 1, got {value}.")
         if not isinstance(model, Cocom):
             raise InputError(f"model must be a Cocom model, got {type(model).__name__}.")
-        shared_key, shared_store = shared_parts(model)
         self.model = model
         self.namespace = namespace
-        self.store: ContextStore = shared_store if store is None else store
-        self._signer = Signer(namespace, shared_key if key is None else key)
+        self.store: ContextStore = default_store() if store is None else store
+        self._signer = Signer(namespace, default_key() if key is None else key)
         self._invalid = invalid
         self._max_references = max_references
         self._max_rows = max_rows
@@ -239,13 +238,22 @@ class CocomView:
     def request(self, conversation: str | Sequence[Speech]) -> ReadRequest:
         """Lay out a conversation with references, or a text that is one user turn; see `reply`."""
         speeches = _speeches(conversation)
-        count = sum(1 for _, text in speeches for _ in find(text))
+        self._check_count(sum(1 for _, text in speeches for _ in find(text)))
+        return self._within_rows(self._request(speeches))
+
+    def question_request(self, question: str, passages: Sequence[PassageLike]) -> ReadRequest:
+        """Lay out one question as `Cocom.answer` does, within the view's limits."""
+        self._check_count(sum(isinstance(p, ContextEmbeddings) for p in passages))
+        return self._within_rows(self.model.request(question, passages))
+
+    def _check_count(self, count: int) -> None:
         if count > self._max_references:
             raise PromptTooLongError(
                 f"the prompt holds {count} references but max_references is {self._max_references}: pass "
                 "fewer passages, or raise the limit."
             )
-        request = self._request(speeches)
+
+    def _within_rows(self, request: ReadRequest) -> ReadRequest:
         if self._max_rows is not None and request.rows > self._max_rows:
             raise PromptTooLongError(
                 f"the prompt takes {request.rows} rows but max_rows is {self._max_rows}: pass fewer "

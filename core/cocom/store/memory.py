@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from cocom.datatypes import ContextEmbeddings
 from cocom.errors import InputError
+from cocom.forks import renew_after_fork
 from cocom.store.protocol import Entry
 
 __all__ = ["MemoryStore"]
@@ -42,6 +43,11 @@ class MemoryStore:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._contexts: OrderedDict[str, ContextEmbeddings] = OrderedDict()
         self._bytes = [0, 0]
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """A lock that nobody holds."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
