@@ -8,6 +8,13 @@ chain = {"context": retriever | compressor | format_documents, "input": Runnable
 )
 """
 
+from importlib.util import find_spec
+
+from cocom.errors import MissingExtraError
+
+if find_spec("langchain_core") is None:
+    raise MissingExtraError("langchain-core", "langchain", "langchain_cocom")
+
 from langchain_cocom.chains import CocomRetrievalChain
 from langchain_cocom.chat_models import ChatCocom
 from langchain_cocom.documents import CocomDocumentCompressor, CocomDocumentTransformer

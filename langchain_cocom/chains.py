@@ -138,7 +138,7 @@ class CocomRetrievalChain(Decoding, RunnableSerializable[Any, dict[str, Any]]):
         given = dict(given)
         view = self._view_for(given)
         options = self._options(given.pop("stop", None), given)
-        timeout = options.pop("timeout")
+        timeout = options.pop("timeout", None)
         texts = [doc.page_content for doc in documents if doc.page_content.strip()]
         # Somebody may have put a compressor behind the retriever already.
         references = {i for i, text in enumerate(texts) if view.is_reference(text)}
@@ -151,7 +151,7 @@ class CocomRetrievalChain(Decoding, RunnableSerializable[Any, dict[str, Any]]):
         made: dict[int, str | ContextEmbeddings] = dict(zip(fresh, contexts, strict=True))
         made |= {i: view.resolve(texts[i])[0] for i in references}
         read = [made.get(i, text) for i, text in enumerate(texts)]
-        return view, view.model.request(question, read), generation_options(options), timeout
+        return view, view.question_request(question, read), generation_options(options), timeout
 
 
 def _asked(given: Any) -> dict[str, Any]:

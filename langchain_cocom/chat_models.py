@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -25,13 +24,16 @@ class ChatCocom(Decoding, BaseChatModel):
     """A local Cocom model as a LangChain chat model.
 
     References that a `CocomDocumentCompressor` wrote may stand in any message: their context embeddings
-    are read in their place. Calls from many threads or tasks share batches. Its fields are those of
-    `Decoding`; `usage_metadata` counts the rows the model really read.
+    are read in their place. Calls from many threads or tasks share batches. `usage_metadata` counts the rows
+    the model really read. Its fields are those of `Decoding`, and `streaming`: whether `invoke` streams to
+    callbacks.
 
         ChatCocom(engine=model, max_tokens=64).invoke("Who wrote Ulysses?")
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    streaming: bool = False
 
     @property
     def _llm_type(self) -> str:
@@ -49,10 +51,8 @@ class ChatCocom(Decoding, BaseChatModel):
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[AIMessageChunk]:
         """As LangChain's, the model loaded first."""
         await self._open()
-        pieces: Any = super().astream(*args, **kwargs)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        async for piece in super().astream(*args, **kwargs):
+            yield piece
 
     def _generate(
         self,
@@ -120,16 +120,8 @@ class ChatCocom(Decoding, BaseChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = "cocom"
-        params["ls_model_name"] = self._name_for(kwargs)
-        params["ls_max_tokens"] = kwargs.get("max_tokens", self.max_tokens)
-        params["ls_temperature"] = kwargs.get("temperature", self.temperature)
-        if stop or self.stop:
-            params["ls_stop"] = stop or list(self.stop or ())
+        self._tell(params, stop, kwargs)
         return params
-
-    def _name_for(self, options: dict[str, Any]) -> str:
-        return str(options.get("model") or self._model_name())
 
     def _result(self, answer: Answer, options: dict[str, Any]) -> ChatResult:
         message = AIMessage(

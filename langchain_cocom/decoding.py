@@ -6,12 +6,12 @@ import asyncio
 import hashlib
 from typing import Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AliasChoices, ConfigDict, Field, SecretStr
 
 from cocom import Answer, Cocom, CocomView
 from cocom.generation import call_options
-from cocom.opening import LazyView
 from cocom.shared import loaded
+from langchain_cocom.bound import BoundToModel
 
 __all__ = ["Decoding", "usage_of"]
 
@@ -19,7 +19,7 @@ _OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "beams", "tim
 _IGNORED = ("stream", "ls_structured_output_format")  # what LangChain passes for itself
 
 
-class Decoding(BaseModel):
+class Decoding(BoundToModel):
     """Fields of both models.
 
     Attributes:
@@ -36,55 +36,62 @@ class Decoding(BaseModel):
         timeout: Seconds an answer may take.
         max_retries: For callers that give it to every model; nothing here fails by chance.
         api_key: For callers that give it to every model; a local one needs none.
-        streaming: Whether `invoke` streams to callbacks.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
 
     engine: Any = Field(default=None, exclude=True, repr=False)
     model: str = Field(default="cocom-tiny", validation_alias=AliasChoices("model", "model_name"))
-    namespace: str | None = None
     temperature: float = 0.0
     max_tokens: int = Field(
-        default=256, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
+        default=256, ge=1, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
     )
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
     beams: int = 1
-    stop: list[str] | None = Field(
+    stop: str | list[str] | None = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
-    timeout: float | None = None
+    timeout: float | None = Field(default=None, gt=0)
     max_retries: int | None = None
     api_key: SecretStr | None = None
-    streaming: bool = False
 
-    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
-
-    @property
-    def view(self) -> CocomView:
-        """The view that reads; opening it loads the model."""
-        return self._lazy.open(self.model if self.engine is None else self.engine, self.namespace)
+    def _source(self) -> Any:
+        return self.model if self.engine is None else self.engine
 
     def _view_for(self, options: dict[str, Any]) -> CocomView:
         """The view for one call, which may name another model; namespace, key and store stay."""
         other = options.get("model")
-        if other in (None, self.model) or (self.engine is not None and other == self._model_name()):
+        if other in (None, self._model_name()):
             return self.view
         return self.view.with_model(loaded(str(other)))
 
     async def _open(self) -> None:
-        """Load the model, if it is not there yet, without blocking the event loop."""
-        if not self._lazy.opened:
-            await asyncio.to_thread(self._identity)
+        """Load the model, and work out its fingerprint, without blocking the event loop."""
+        await asyncio.to_thread(self._identity)
 
-    def _options(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
+    def _options(self, stop: str | list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """Options of one call: the fields, and over them what the call gives."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         given = {k: v for k, v in given.items() if k not in ("model", *_IGNORED)}
         texts = self.stop or () if stop is None else stop
-        return {**call_options(own), **call_options(given), "stop": tuple(texts)}
+        stops = (texts,) if isinstance(texts, str) else tuple(texts)
+        return {**call_options(own), **call_options(given), "stop": stops}
+
+    def _name_for(self, options: dict[str, Any]) -> str:
+        """Name of the model that one call is for."""
+        return str(options.get("model") or self._model_name())
+
+    def _tell(self, params: Any, stop: list[str] | None, options: dict[str, Any]) -> None:
+        """Fill in what traces say of a call."""
+        params["ls_provider"] = "cocom"
+        params["ls_model_name"] = self._name_for(options)
+        params["ls_max_tokens"] = options.get("max_tokens", self.max_tokens)
+        params["ls_temperature"] = options.get("temperature", self.temperature)
+        stops = self._options(stop, {})["stop"]
+        if stops:
+            params["ls_stop"] = list(stops)
 
     def _model_name(self) -> str:
         if self.engine is None:

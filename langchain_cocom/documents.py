@@ -9,40 +9,26 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, BaseDocumentTransformer, Document
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import run_in_executor
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from cocom import CocomView
 from cocom.errors import InputError, MissingContextError
-from cocom.opening import LazyView
 from cocom.references import escape
 from cocom.writer import PassageWriter, WrittenPassage
+from langchain_cocom.bound import BoundToModel
 
 __all__ = ["CocomDocumentCompressor", "CocomDocumentTransformer"]
 
 
-class _Compressing(BaseModel):
+class _Compressing(BoundToModel):
     """What compressor and transformer have in common.
 
     Attributes:
-        engine: A `Cocom` model, a `CocomView` of one, or a model's name.
-        namespace: Whose passages these are; None takes the view's, or "default".
         compression_rate: Passage tokens per embedding; None takes the model's first rate.
         batch_tokens: Rows in one forward pass, padding included.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    engine: Any = Field(default="cocom-tiny", exclude=True, repr=False)
-    namespace: str | None = None
     compression_rate: int | None = None
     batch_tokens: int = Field(default=8192, ge=1)
-
-    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
-
-    @property
-    def view(self) -> CocomView:
-        """The view of the model that compresses."""
-        return self._lazy.open(self.engine, self.namespace)
 
 
 class CocomDocumentCompressor(
@@ -91,7 +77,18 @@ class CocomDocumentCompressor(
     def compress_documents(
         self, documents: Sequence[Document], query: str | None = None, callbacks: Callbacks = None
     ) -> list[Document]:
-        """Compress documents; `query` matters to models that compress for a question only."""
+        """Compress documents; `query` matters to models that compress for a question only.
+
+        Raises:
+            CocomError: A document cannot be compressed, if that is to be raised.
+            InputError: Something that is no document, or metadata that have `metadata_key` already.
+        """
+        for i, document in enumerate(documents):
+            if not isinstance(document, Document):
+                raise InputError(
+                    f"document {i} must be a Document, got {type(document).__name__}: give what a retriever "
+                    "found."
+                )
         done = [self._is_compressed(doc) for doc in documents]
         texts = [
             doc.page_content for doc, is_done in zip(documents, done, strict=True) if not is_done
@@ -141,12 +138,18 @@ class CocomDocumentCompressor(
         )
 
     def _rewritten(self, document: Document, written: WrittenPassage) -> Document:
+        note = document.metadata.get(self.metadata_key)
+        if isinstance(note, dict) and "reference" in note:
+            raise InputError(
+                "a document holds a reference that another namespace or key made, or that was changed: "
+                "restore it with the compressor that made it, or retrieve it again."
+            )
         if self.metadata_key in document.metadata:
             raise InputError(
                 f"the metadata of a document have a {self.metadata_key!r} already: choose another "
                 "metadata_key for what the compressor notes."
             )
-        note: dict[str, Any] = {"compressed": written.reference is not None}
+        note = {"compressed": written.reference is not None}
         if written.reference is not None:
             note |= {
                 "reference": written.text,

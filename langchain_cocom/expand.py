@@ -9,37 +9,22 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from langchain_core.runnables.config import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict
 
-from cocom import CocomView
 from cocom.errors import InputError
-from cocom.opening import LazyView
+from langchain_cocom.bound import BoundToModel
 
 __all__ = ["ExpandContexts"]
 
 
-class ExpandContexts(RunnableSerializable[Any, Any]):
+class ExpandContexts(BoundToModel, RunnableSerializable[Any, Any]):
     """Puts the passages back in the place of their references.
 
     For a fallback, `cocom_llm.with_fallbacks([ExpandContexts(engine=model) | other_llm])`, and wherever
     text is shown or logged. Takes prompts, messages, documents, texts, and lists and dictionaries of these.
-
-    Attributes:
-        engine: A `Cocom` model, a `CocomView` of one, or a model's name.
-        namespace: Whose references are expanded; None takes the view's, or "default".
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    engine: Any = Field(default="cocom-tiny", exclude=True, repr=False)
-    namespace: str | None = None
-
-    _lazy: LazyView = PrivateAttr(default_factory=LazyView)
-
-    @property
-    def view(self) -> CocomView:
-        """The view of the model whose store has the texts."""
-        return self._lazy.open(self.engine, self.namespace)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """The same with texts for references.

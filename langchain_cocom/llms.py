@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseLLM
+from langchain_core.language_models import BaseLLM, LangSmithParams
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from pydantic import ConfigDict
 
@@ -42,10 +41,8 @@ class CocomLLM(Decoding, BaseLLM):
     async def astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[str]:
         """As LangChain's, the model loaded first."""
         await self._open()
-        pieces: Any = super().astream(*args, **kwargs)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
+        async for piece in super().astream(*args, **kwargs):
+            yield piece
 
     def _generate(
         self,
@@ -58,7 +55,7 @@ class CocomLLM(Decoding, BaseLLM):
         answers = view.reply(
             [[("user", prompt)] for prompt in prompts], **self._options(stop, kwargs)
         )
-        return self._result(answers)
+        return self._result(answers, kwargs)
 
     async def _agenerate(
         self,
@@ -77,7 +74,7 @@ class CocomLLM(Decoding, BaseLLM):
                 ]
         except* Exception as errors:
             raise errors.exceptions[0] from None
-        return self._result([task.result() for task in tasks])
+        return self._result([task.result() for task in tasks], kwargs)
 
     def _stream(
         self,
@@ -115,7 +112,12 @@ class CocomLLM(Decoding, BaseLLM):
         """Ids of a text's tokens; a reference counts as many as it has slots."""
         return self.view.token_ids(text)
 
-    def _result(self, answers: list[Answer]) -> LLMResult:
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        self._tell(params, stop, kwargs)
+        return params
+
+    def _result(self, answers: list[Answer], options: dict[str, Any]) -> LLMResult:
         read = sum(answer.usage.prompt_rows for answer in answers)
         written = sum(answer.usage.generated_tokens for answer in answers)
         return LLMResult(
@@ -124,7 +126,7 @@ class CocomLLM(Decoding, BaseLLM):
                 for answer in answers
             ],
             llm_output={
-                "model_name": self._model_name(),
+                "model_name": self._name_for(options),
                 "token_usage": {
                     "prompt_tokens": read,
                     "completion_tokens": written,

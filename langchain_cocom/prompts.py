@@ -16,7 +16,9 @@ __all__ = ["format_documents", "question_prompt"]
 def question_prompt(
     engine: Any = "cocom-tiny", *, context: str = "context", question: str = "input"
 ) -> ChatPromptTemplate:
-    """The model's own question prompt; with it, a chain answers as `Cocom.answer` does.
+    """The model's own question prompt; with it, a chain answers as `Cocom.answer` from compressed passages.
+
+    Passages that stay text stand there as the chain joins them, without the layout they had in training.
 
     Args:
         engine: A `Cocom` model, a `CocomView` of one, or a model's name.

@@ -6,6 +6,13 @@ engine = index.as_query_engine(
 )
 """
 
+from importlib.util import find_spec
+
+from cocom.errors import MissingExtraError
+
+if find_spec("llama_index.core") is None:
+    raise MissingExtraError("llama-index-core", "llamaindex", "llamaindex_cocom")
+
 from llamaindex_cocom.errors import CocomLLMError
 from llamaindex_cocom.llm import CocomLLM
 from llamaindex_cocom.nodes import CompressedNode

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
@@ -11,6 +13,8 @@ from cocom.errors import InputError
 from cocom.opening import LazyView
 
 __all__ = ["BoundToModel"]
+
+_OBJECT = re.compile(r"cocom-[0-9a-f]{12}")  # the name of a model that was given as an object
 
 
 class BoundToModel(BaseModel):
@@ -41,19 +45,34 @@ class BoundToModel(BaseModel):
         Raises:
             InputError: `engine` is none of these.
         """
+        if engine is not None and "model" in settings and settings["model"] != _name_of(engine):
+            raise InputError(
+                f"engine and model {settings['model']!r} are given, which are two models: give one of them."
+            )
         if isinstance(engine, str):
             settings["model"], engine = engine, None
         super().__init__(**settings)
         self._engine = engine
         if engine is not None:
-            view = self.view
-            self.model = f"cocom-{view.model.fingerprint[:12]}"
+            view = self._lazy.open(engine, self.namespace)
+            self.model = _name_of(engine)
             self.namespace = view.namespace
 
     @property
     def view(self) -> CocomView:
-        """The view it works with; opening it loads the model."""
-        return self._lazy.open(self.model if self._engine is None else self._engine, self.namespace)
+        """The view it works with; opening it loads the model.
+
+        Raises:
+            InputError: The component was made from JSON, which does not hold the model object it had.
+        """
+        if self._engine is not None and self.model == _name_of(self._engine):
+            return self._lazy.open(self._engine, self.namespace)
+        if _OBJECT.fullmatch(self.model) and not Path(self.model).exists():
+            raise InputError(
+                f"{type(self).__name__} was made with the model object {self.model!r}, which JSON does not "
+                "hold: make it with engine=."
+            )
+        return self._lazy.open(self.model, self.namespace)
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
@@ -70,6 +89,18 @@ class BoundToModel(BaseModel):
         settings = self._settings()
         settings.pop("callback_manager", None)
         return (_made, (type(self), settings))
+
+
+def _name_of(engine: Cocom | CocomView | str) -> str:
+    """What stands in `model` for an engine."""
+    if isinstance(engine, str):
+        return engine
+    model = engine.model if isinstance(engine, CocomView) else engine
+    if not isinstance(model, Cocom):
+        raise InputError(
+            f"engine must be a Cocom model, a CocomView or a model's name, got {type(model).__name__}."
+        )
+    return f"cocom-{model.fingerprint[:12]}"
 
 
 def _made(kind: type[BoundToModel], settings: dict[str, Any]) -> BoundToModel:

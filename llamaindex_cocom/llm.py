@@ -17,7 +17,7 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import ConfigDict
+from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
@@ -57,13 +57,13 @@ class CocomLLM(BoundToModel, CustomLLM):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     temperature: float = 0.0
-    max_tokens: int = 256
+    max_tokens: int = Field(default=256, ge=1)
     top_p: float = 1.0
     top_k: int = 0
     seed: int | None = None
     beams: int = 1
-    stop: list[str] | None = None
-    timeout: float | None = None
+    stop: str | list[str] | None = None
+    timeout: float | None = Field(default=None, gt=0)
 
     def __init__(self, engine: Cocom | CocomView | str | None = None, **settings: Any) -> None:
         """Make a model.
@@ -194,9 +194,8 @@ class CocomLLM(BoundToModel, CustomLLM):
             return await self.view.astream(speeches, **self._options(given))
 
     async def _open(self) -> None:
-        """Load the model, if it is not there yet, without blocking the event loop."""
-        if not self._lazy.opened:
-            await asyncio.to_thread(lambda: self.view.model.fingerprint)
+        """Load the model, and work out its fingerprint, without blocking the event loop."""
+        await asyncio.to_thread(lambda: self.view.model.fingerprint)
 
 
 def _pieces(stream: AnswerStream) -> CompletionResponseGen:

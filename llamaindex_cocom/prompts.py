@@ -16,7 +16,9 @@ __all__ = ["configure_settings", "make_prompt_helper", "question_prompt"]
 
 
 def question_prompt(engine: Any = "cocom-tiny") -> ChatPromptTemplate:
-    """The model's own question prompt as a `text_qa_template`; with it, engines answer as `Cocom.answer`.
+    """The model's own question prompt as a `text_qa_template`; engines then answer as `Cocom.answer`.
+
+    Nodes that stay text stand there as the engine joins them, without the layout they had in training.
 
     Args:
         engine: A `Cocom` model, a `CocomView` of one, or a model's name.

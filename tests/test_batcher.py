@@ -22,11 +22,21 @@ from typing import Any
 import pytest
 import torch
 
-from cocom import Answer, Cocom, CocomConfig, ContextEmbeddings, GenerationOptions, Turn, Window
+from cocom import (
+    Answer,
+    Cocom,
+    CocomConfig,
+    CocomView,
+    ContextEmbeddings,
+    GenerationOptions,
+    Turn,
+    Window,
+)
 from cocom.batcher import MicroBatcher
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError, SlotMismatchError
 from cocom.job import Job
 from cocom.reader import ReadRequest
+from cocom.shared import default_store
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 from cocom.testing import tiny_cocom
 
@@ -464,6 +474,24 @@ def test_a_thread_that_cannot_start_fails_one_request_only(
     assert batcher.submit(who, SHORT).result(20) == alone(model, who)
 
 
+def test_asking_in_the_thread_that_reads_is_refused(model: Cocom, who: ReadRequest) -> None:
+    batcher = MicroBatcher(model._reader)
+    refused: list[BaseException] = []
+
+    def ask(_: Any) -> None:
+        try:
+            batcher.run([who], SHORT)
+        except InputError as error:
+            refused.append(error)
+        batcher.close()  # nor does it wait for itself here
+
+    job = batcher.submit(who, SHORT)
+    job.add_done_callback(ask)
+    job.result(20)
+    wait_until(lambda: bool(refused) or not threads())
+    assert len(refused) == 1 or not threads()
+
+
 def test_what_a_failed_batch_held_is_let_go_before_it_is_tried_again(
     model: Cocom, who: ReadRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,6 +526,11 @@ model = tiny_cocom()
 if sys.argv[1] == "stream":
     stream = model.stream("Who?", max_new_tokens=3000)
     next(stream)
+elif sys.argv[1] == "thread":
+    import threading, time
+    ask = lambda: model.chat("Who?", max_new_tokens=3000)
+    threading.Thread(target=ask, daemon=True).start()
+    time.sleep(0.3)
 else:
     from cocom import GenerationOptions
     options = GenerationOptions(max_new_tokens=3000)
@@ -506,7 +539,7 @@ print("leaving")
 """
 
 
-@pytest.mark.parametrize("way", ["stream", "job"])
+@pytest.mark.parametrize("way", ["stream", "job", "thread"])
 def test_a_program_may_end_while_an_answer_is_written(way: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LEAVING, way], capture_output=True, text=True, timeout=60
@@ -521,9 +554,15 @@ def test_a_forked_process_has_a_queue_of_its_own(model: Cocom, who: ReadRequest)
     with endless(model) as steps:
         stream = MicroBatcher(model._reader).stream(who, LONG)
         assert next(stream)
-        child = os.fork()
+        view = CocomView(model)
+        with default_store()._lock:  # as if another thread were just using it
+            child = os.fork()
         if child == 0:  # the parent's thread reads on in the parent only
             try:
+                with pytest.raises(InputError, match="read it there"):
+                    next(stream)
+                stream.close()
+                view.compress(["A passage that the parent does not know."])
                 found = model.batcher.run(
                     [who], dataclasses.replace(LONG, max_new_tokens=3), timeout=20
                 )

@@ -305,9 +305,12 @@ def test_closing_a_stream_stops_generating_and_frees_the_model(model: Cocom) -> 
         stream = model.stream("Who?", max_new_tokens=2000)
         assert next(stream) == "a"
         stream.close()
+        deadline = time.monotonic() + 5
+        while any(t.name == "cocom-batcher" for t in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
         done = len(steps)
         assert done < 1000
-        assert not any(t.name == "cocom-batcher" for t in threading.enumerate())
     assert written(model, "next").text == "next"
     assert len(steps) == done
     assert list(stream) == []

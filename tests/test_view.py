@@ -423,10 +423,13 @@ def test_stores_that_cannot_be(limit: str) -> None:
 
 def test_views_of_one_model_share_key_and_store(model: Cocom, other_model: Cocom) -> None:
     first, second, elsewhere = CocomView(model), CocomView(model), CocomView(other_model)
-    assert first.store is second.store
-    assert first.store is not elsewhere.store
+    again = CocomView(tiny_cocom(CONFIG))  # the same weights, loaded twice
+    assert first.store is second.store is elsewhere.store is again.store
     (reference,) = first.compress([ADA])
-    assert second.expand(str(reference)) == ADA
+    assert second.expand(str(reference)) == again.expand(str(reference)) == ADA
+    assert again.request(str(reference)).context_rows == reference.slots
+    with pytest.raises(FingerprintError):
+        elsewhere.request(str(reference))
     assert CocomView(model, namespace="b").resolve(str(reference)) == (str(reference),)
     # A key of one's own, or a store, is not shared by chance.
     assert CocomView(model, key=KEY).resolve(str(reference)) == (str(reference),)

@@ -13,7 +13,7 @@ from torch import nn
 
 from cocom.forks import renew_after_fork
 
-__all__ = ["ExclusiveModule"]
+__all__ = ["ExclusiveModule", "leaving"]
 
 
 class ExclusiveModule(nn.Module):
@@ -56,8 +56,13 @@ class ExclusiveModule(nn.Module):
 _modules: weakref.WeakSet[ExclusiveModule] = weakref.WeakSet()
 
 
+leaving = threading.Event()
+"""Set when the program ends: whoever generates is to stop with the next token."""
+
+
 @atexit.register
 def _stop_all() -> None:
     """A daemon thread that is inside torch when the interpreter goes away would abort the process."""
+    leaving.set()
     for module in list(_modules):
-        module._lock.acquire(timeout=5)  # and keep it
+        module._lock.acquire(timeout=30)  # and keep it

@@ -48,11 +48,6 @@ class LazyView:
     def __init__(self) -> None:
         self._opened: tuple[tuple[object, str | None], CocomView] | None = None
 
-    @property
-    def opened(self) -> bool:
-        """Whether its model is there, so that nothing has to be loaded."""
-        return self._opened is not None
-
     def open(self, source: Cocom | CocomView | str, namespace: str | None) -> CocomView:
         """The view of a source for a namespace; errors as `view_of`."""
         key = (source if isinstance(source, str) else id(source), namespace)

@@ -13,6 +13,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from cocom.backbone import Backbone
 from cocom.datatypes import Answer, ContextEmbeddings, FinishReason, Usage
 from cocom.errors import InputError, PromptTooLongError, SlotMismatchError
+from cocom.exclusive import leaving
 from cocom.generation import GenerationOptions, before_stop, started_stop, until_end
 from cocom.splice import ReadRow, fill_slots, pack_prompts
 from cocom.text_tokens import EncodedPrompt
@@ -174,7 +175,7 @@ class Reader:
             extra: dict[str, Any] = {}
             if self._uniform:
                 extra["position_ids"] = batch.position_ids
-            criteria = StoppingCriteriaList()
+            criteria = StoppingCriteriaList([_Leaving()])
             if options.stop or any(watchers):
 
                 def ended(row: int, ids: list[int]) -> None:
@@ -248,6 +249,13 @@ class Reader:
         finish: FinishReason = "stop" if stopped or ended else "length"
         usage = Usage(request.rows, request.context_rows, request.replaced_tokens, len(ids))
         return Answer(text.strip(), tuple(ids), finish, usage)
+
+
+class _Leaving(StoppingCriteria):
+    """Ends every row when the program ends."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), leaving.is_set(), device=input_ids.device)
 
 
 class _Rows(StoppingCriteria):

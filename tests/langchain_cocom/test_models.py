@@ -6,6 +6,9 @@ import asyncio
 import copy
 import dataclasses
 import gc
+import pickle
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,14 +24,17 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.runnables import RunnableLambda
 
 from cocom import Cocom, CocomConfig, CocomView, PromptTemplate, Turn
-from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError
+from cocom.errors import AnswerTimeoutError, FingerprintError, InputError, PromptTooLongError
 from cocom.testing import tiny_cocom
 from langchain_cocom import (
     ChatCocom,
     CocomDocumentCompressor,
     CocomLLM,
+    CocomRetrievalChain,
+    ExpandContexts,
     format_documents,
     question_prompt,
 )
@@ -196,6 +202,7 @@ async def test_a_stream_that_is_left_stops_generating(model: Cocom, slow: Any) -
         pieces: Any = llm.astream("Hello")
         assert await anext(pieces)
         await pieces.aclose()
+        await asyncio.sleep(0.05)  # LangChain leaves closing to the event loop
         assert slowed.stopped()
 
 
@@ -265,13 +272,13 @@ def test_batches_are_read_together(model: Cocom, monkeypatch: pytest.MonkeyPatch
     assert sum(sizes) == 8
 
 
-def test_a_cache_tells_apart_what_decides_an_answer(model: Cocom, context: str) -> None:
+def test_a_cache_tells_apart_what_decides_an_answer(model: Cocom) -> None:
     cache = InMemoryCache()
     first = ChatCocom(engine=model, cache=cache, max_tokens=6)
-    want = first.invoke(context).text
+    want = first.invoke("Hello").text
     other = tiny_cocom(seed=1)
     assert len(cache._cache) == 1
-    assert first.invoke(context).text == want
+    assert first.invoke("Hello").text == want
     assert len(cache._cache) == 1
     for llm in (
         ChatCocom(engine=model, cache=cache, max_tokens=7),
@@ -281,7 +288,7 @@ def test_a_cache_tells_apart_what_decides_an_answer(model: Cocom, context: str) 
         ChatCocom(engine=other, cache=cache, max_tokens=6),
     ):
         before = len(cache._cache)
-        llm.invoke(context)
+        llm.invoke("Hello")
         assert len(cache._cache) == before + 1
 
 
@@ -365,7 +372,100 @@ def test_a_copy_for_another_namespace_reads_that_one(model: Cocom) -> None:
     assert (second.view.namespace, first.view.namespace) == ("b", "a")
     first.namespace = "c"
     assert first.view.namespace == "c"
-    assert copy.deepcopy(ChatCocom(engine=CocomView(model))).view.model is model
+
+
+def test_copies_work_with_the_same_model(model: Cocom, context: str) -> None:
+    for llm in (
+        ChatCocom(engine=model, max_tokens=3),
+        ChatCocom(engine=CocomView(model), max_tokens=3),
+    ):
+        rows = llm.invoke(context).response_metadata["context_rows"]
+        assert rows > 0
+        for copied in (copy.deepcopy(llm), llm.model_copy(deep=True), llm.model_copy()):
+            assert copied.engine is llm.engine
+            assert copied.invoke(context).response_metadata["context_rows"] == rows
+        with pytest.raises(InputError, match="give it the model's name"):
+            pickle.dumps(llm)
+    for made in (CocomDocumentCompressor(engine=model), ExpandContexts(engine=model)):
+        assert copy.deepcopy(made).engine is model
+
+
+def test_two_loads_of_a_model_understand_each_other(cocom_tiny: Cocom) -> None:
+    other = Cocom.from_pretrained("cocom-tiny")
+    compressor = CocomDocumentCompressor(engine=other)
+    context = format_documents(compressor.invoke([Document(page_content=PASSAGES[0])]))
+    message = ChatCocom(engine=cocom_tiny, max_tokens=3).invoke(context)
+    assert message.response_metadata["context_rows"] > 0
+    with pytest.raises(FingerprintError):
+        ChatCocom(engine=tiny_cocom(), max_tokens=3).invoke(context)
+
+
+def test_a_single_stop_string(model: Cocom) -> None:
+    long = model.chat("Hello", max_new_tokens=30).text
+    stop: Any = "QXYZ" + long[5]
+    assert ChatCocom(engine=model, max_tokens=30).invoke("Hello", stop=stop).text == long
+    assert CocomLLM(engine=model, max_tokens=30, stop=stop).invoke("Hello") == long
+    assert CocomLLM(engine=model, max_tokens=30, stop=long[3:5]).invoke("Hello") != long
+
+
+def test_what_traces_say(model: Cocom, tmp_path: Path) -> None:
+    tiny_cocom(seed=1).save_pretrained(tmp_path / "other")
+    name, other = f"cocom-{model.fingerprint[:12]}", str(tmp_path / "other")
+    for llm in (ChatCocom(engine=model, stop="x"), CocomLLM(engine=model, stop="x")):
+        told = llm._get_ls_params()
+        assert (told["ls_provider"], told["ls_model_name"], told["ls_stop"]) == (
+            "cocom",
+            name,
+            ["x"],
+        )
+        assert llm._get_ls_params(model=other)["ls_model_name"] == other
+        assert llm._view_for({"model": "cocom-tiny"}).model is not model
+    result = CocomLLM(engine=model, max_tokens=2).generate(["Hello"], model=other)
+    assert result.llm_output is not None
+    assert result.llm_output["model_name"] == other
+
+
+def test_the_strict_chain_keeps_the_view_s_limits(model: Cocom) -> None:
+    documents = [Document(page_content=f"Passage {n}") for n in range(5)]
+    for limits, told in (({"max_references": 2}, "holds 5"), ({"max_rows": 9}, "max_rows is 9")):
+        chain = CocomRetrievalChain(
+            engine=CocomView(model, **limits),  # type: ignore[arg-type]
+            retriever=RunnableLambda(lambda question: documents),
+        )
+        with pytest.raises(PromptTooLongError, match=told):
+            chain.invoke("Who?")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"timeout": 0}, {"timeout": -1}, {"timeout": "a"}, {"max_tokens": -1}]
+)
+def test_values_that_cannot_be(model: Cocom, settings: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        ChatCocom(engine=model, **settings)
+    with pytest.raises(InputError, match=next(iter(settings)).replace("max_", "max_new_")):
+        ChatCocom(engine=model).invoke("Hello", **settings)
+
+
+def test_none_is_not_given(model: Cocom) -> None:
+    llm = ChatCocom(engine=model, max_tokens=4)
+    assert llm.invoke("Hello", temperature=None, max_tokens=None).text == llm.invoke("Hello").text
+
+
+def test_an_extra_that_is_missing_is_named() -> None:
+    for package, extra, missing in (
+        ("langchain_cocom", "langchain", "langchain_core"),
+        ("llamaindex_cocom", "llamaindex", "llama_index.core"),
+    ):
+        code = (
+            "import importlib.util as u\n"
+            "real = u.find_spec\n"
+            f"u.find_spec = lambda name, *a: None if name == {missing!r} else real(name, *a)\n"
+            f"import {package}"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60
+        )
+        assert f"pip install 'cocom[{extra}]'" in done.stderr
 
 
 def test_another_model_for_one_call_keeps_the_namespace(model: Cocom, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from cocom import Cocom, CocomConfig, CocomView, Turn
 from cocom.config import PromptTemplate as QuestionTemplate
 from cocom.errors import (
     AnswerTimeoutError,
-    CheckpointError,
     FingerprintError,
     InputError,
     InvalidReferenceError,
@@ -309,8 +308,10 @@ def test_components_do_not_change_their_model_on_the_way(model: Cocom) -> None:
             pickle.dumps(made)
         assert made.model == f"cocom-{model.fingerprint[:12]}"
         values = made.to_dict()
-        with pytest.raises(CheckpointError, match="cocom-"):
+        with pytest.raises(InputError, match="which JSON does not hold"):
             _ = type(made).from_dict(values).view
+        with pytest.raises(InputError, match="which are two models"):
+            type(made)(model, model="cocom-tiny")
     for named in (CocomLLM(max_tokens=7), CocomNodePostprocessor(as_text=1), CocomTransform()):
         again = pickle.loads(pickle.dumps(named))
         assert again.to_dict() == named.to_dict()
@@ -331,6 +332,9 @@ def test_settings_may_change_later(model: Cocom) -> None:
     llm = CocomLLM(model, namespace="a")
     llm.namespace = "b"
     assert llm.view.namespace == "b"
+    llm.model = "cocom-tiny"
+    assert llm.view.model is CocomLLM("cocom-tiny").view.model
+    assert llm.metadata.model_name == "cocom-tiny"
 
 
 async def test_the_event_loop_goes_on_while_a_model_is_loaded(

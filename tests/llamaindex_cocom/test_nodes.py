@@ -28,7 +28,7 @@ from llama_index.core.schema import (
 )
 from llama_index.core.storage.docstore import SimpleDocumentStore
 
-from cocom import Cocom, CocomView
+from cocom import Cocom, CocomView, MemoryStore
 from cocom.errors import ConfigError, EmptyPassageError
 from cocom.references import find
 from cocom.testing import tiny_cocom
@@ -278,9 +278,10 @@ def test_what_cannot_be_compressed(
         return real(passages, **options)
 
     monkeypatch.setattr(model, "compress", fails)
+    view = CocomView(model, store=MemoryStore())
     with pytest.raises(EmptyPassageError, match="says the compressor"):
-        CocomNodePostprocessor(model).postprocess_nodes(nodes)
-    lenient = CocomNodePostprocessor(model, on_error="passthrough")
+        CocomNodePostprocessor(view).postprocess_nodes(nodes)
+    lenient = CocomNodePostprocessor(view, on_error="passthrough")
     assert compressed(lenient.postprocess_nodes(nodes)) == [True, False, True]
 
 
@@ -318,11 +319,12 @@ def test_a_pipeline_prepares_what_the_postprocessor_needs(
 
     monkeypatch.setattr(model, "compress", counting)
     cache = IngestionCache()
+    view = CocomView(model, store=MemoryStore())
     splitter = SentenceSplitter(chunk_size=64, chunk_overlap=0, tokenizer=str.split)
 
     def run(rate: int) -> list[Any]:
         documents = [Document(text=text, id_=str(i)) for i, text in enumerate(TEXTS)]
-        steps = [splitter, CocomTransform(model, compression_rate=rate)]
+        steps = [splitter, CocomTransform(view, compression_rate=rate)]
         return list(IngestionPipeline(transformations=steps, cache=cache).run(documents=documents))
 
     nodes = run(4)
@@ -331,7 +333,7 @@ def test_a_pipeline_prepares_what_the_postprocessor_needs(
     assert "cocom_id" not in nodes[0].get_content(MetadataMode.LLM)
     assert "cocom_id" not in nodes[0].get_content(MetadataMode.EMBED)
     found = [NodeWithScore(node=node) for node in nodes]
-    out = CocomNodePostprocessor(model, compression_rate=4).postprocess_nodes(found)
+    out = CocomNodePostprocessor(view, compression_rate=4).postprocess_nodes(found)
     assert len(asked) == 3
     for new, node in zip(out, nodes, strict=True):
         assert node.metadata["cocom_id"] in new.node.get_content(MetadataMode.LLM)
@@ -339,8 +341,7 @@ def test_a_pipeline_prepares_what_the_postprocessor_needs(
     assert len(asked) == 3
     run(16)  # another rate is another transformation
     assert len(asked) == 6
-    fresh = CocomView(model, key="k" * 16)  # on a cache hit nothing is compressed, so later it is
-    fresh.store = type(fresh.store)()
+    fresh = CocomView(model, store=MemoryStore())  # after a cache hit, it is compressed when asked
     assert compressed(CocomNodePostprocessor(fresh).postprocess_nodes(found)) == [True] * 3
 
 
