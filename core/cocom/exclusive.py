@@ -35,7 +35,7 @@ class ExclusiveModule(nn.Module):
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep other threads out, and leave every module in the train or eval mode it was in."""
-        with self._lock:
+        with _rest_when_leaving(), self._lock:
             modes = {module: module.training for module in self.modules()}
             try:
                 yield
@@ -53,6 +53,22 @@ class ExclusiveModule(nn.Module):
         self._begin()
 
 
+@contextmanager
+def _rest_when_leaving() -> Iterator[None]:
+    """Keep a daemon thread that is done while the program ends, so that it is inside no library then.
+
+    Python ends such threads wherever they are; inside a library that aborts the whole process.
+    """
+    _using.depth = getattr(_using, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _using.depth -= 1
+        if leaving.is_set() and _using.depth == 0 and threading.current_thread().daemon:
+            threading.Event().wait()
+
+
+_using = threading.local()
 _modules: weakref.WeakSet[ExclusiveModule] = weakref.WeakSet()
 
 
