@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from typing import Any
 
+from langchain_core.utils import from_env
 from pydantic import AliasChoices, ConfigDict, Field, SecretStr
 
 from cocom import Answer, Cocom, CocomView
@@ -24,7 +25,8 @@ class Decoding(BoundToModel):
 
     Attributes:
         engine: A `Cocom` model or a `CocomView` of one; None loads `model` when it is first used.
-        model: Name or folder of a model to load; equal names share one model.
+        model: Name or folder of a model to load; equal names share one model. If not given, the environment
+            variable COCOM_MODEL, or "cocom-tiny".
         namespace: Whose references are read; None takes the view's, or "default".
         temperature: 0 decodes greedily; above, samples.
         max_tokens: Most tokens of an answer.
@@ -41,7 +43,10 @@ class Decoding(BoundToModel):
     model_config = ConfigDict(arbitrary_types_allowed=True, populate_by_name=True)
 
     engine: Any = Field(default=None, exclude=True, repr=False)
-    model: str = Field(default="cocom-tiny", validation_alias=AliasChoices("model", "model_name"))
+    model: str = Field(
+        default_factory=from_env("COCOM_MODEL", default="cocom-tiny"),
+        validation_alias=AliasChoices("model", "model_name"),
+    )
     temperature: float = 0.0
     max_tokens: int = Field(
         default=256, ge=1, validation_alias=AliasChoices("max_tokens", "max_new_tokens")
