@@ -492,6 +492,22 @@ def test_asking_in_the_thread_that_reads_is_refused(model: Cocom, who: ReadReque
     assert len(refused) == 1 or not threads()
 
 
+def test_batching_can_be_configured(who: ReadRequest) -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,), window=32))
+    before = model.batcher
+    model.configure_batching(max_batch=3, max_wait=0.5)
+    assert model.batcher is not before
+    sizes: list[int] = []
+    real = model._reader.read_watched
+    model._reader.read_watched = lambda requests, *rest: (  # type: ignore[method-assign]
+        sizes.append(len(requests)) or real(requests, *rest)  # type: ignore[func-returns-value]
+    )
+    assert model.batcher.run([who] * 7, SHORT) == [alone(model, who)] * 7
+    assert sizes == [3, 3, 1]
+    with pytest.raises(InputError, match="max_batch must be at least 1, got 0"):
+        model.configure_batching(max_batch=0)
+
+
 def test_what_a_failed_batch_held_is_let_go_before_it_is_tried_again(
     model: Cocom, who: ReadRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

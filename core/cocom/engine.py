@@ -371,6 +371,33 @@ class Cocom:
         """Continue a conversation piece by piece; arguments and errors as `chat`."""
         return self.batcher.stream(self.chat_request(turns), generation_options(options))
 
+    def configure_batching(
+        self,
+        *,
+        max_batch: int = 16,
+        max_rows: int = 32768,
+        max_wait: float = 0.002,
+        max_queue: int = 256,
+    ) -> None:
+        """Set how requests of concurrent callers are put together; those under way end as they began.
+
+        Args:
+            max_batch: Requests in a batch.
+            max_rows: Rows in a batch, padding included; a longer request is read alone.
+            max_wait: Seconds that a first request waits for others.
+            max_queue: Requests that may wait; further callers wait until there is room.
+
+        Raises:
+            InputError: A limit is out of range.
+        """
+        self.batcher = MicroBatcher(
+            self._reader,
+            max_batch=max_batch,
+            max_rows=max_rows,
+            max_wait=max_wait,
+            max_queue=max_queue,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         """The model without its queue, which belongs to this process."""
         return {name: value for name, value in self.__dict__.items() if name != "batcher"}
