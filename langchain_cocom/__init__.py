@@ -1,11 +1,12 @@
 """Use cocom from LangChain: a compressor behind any retriever, and models that read what it wrote.
 
-model = Cocom.from_pretrained("cocom-tiny")
-compressor = CocomDocumentCompressor(engine=model, compression_rate=16)
-llm = ChatCocom(engine=model)
-chain = {"context": retriever | compressor | format_documents, "input": RunnablePassthrough()} | (
-    question_prompt(model) | llm | StrOutputParser()
-)
+Example:
+    model = Cocom.from_pretrained("cocom-tiny")
+    compressor = CocomDocumentCompressor(engine=model, compression_rate=16)
+    llm = ChatCocom(engine=model)
+    chain = {"context": retriever | compressor | format_documents, "input": RunnablePassthrough()} | (
+        question_prompt(model) | llm | StrOutputParser()
+    )
 """
 
 from importlib.util import find_spec

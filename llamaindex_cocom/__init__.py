@@ -1,9 +1,10 @@
 """Use cocom from LlamaIndex: a postprocessor behind any retriever, and an LLM that reads what it wrote.
 
-model = Cocom.from_pretrained("cocom-tiny")
-engine = index.as_query_engine(
-    llm=CocomLLM(model), node_postprocessors=[CocomNodePostprocessor(model, compression_rate=16)]
-)
+Example:
+    model = Cocom.from_pretrained("cocom-tiny")
+    engine = index.as_query_engine(
+        llm=CocomLLM(model), node_postprocessors=[CocomNodePostprocessor(model, compression_rate=16)]
+    )
 """
 
 from importlib.util import find_spec
