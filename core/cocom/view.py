@@ -15,14 +15,13 @@ from typing import Any, Literal
 from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
 from cocom.engine import Cocom, PassageLike
 from cocom.errors import (
-    CocomError,
-    FingerprintError,
     InputError,
     InvalidReferenceError,
     MissingContextError,
     PromptTooLongError,
 )
 from cocom.generation import generation_options
+from cocom.keeping import keep, made_ready
 from cocom.reader import ReadRequest
 from cocom.references import (
     Reference,
@@ -30,7 +29,6 @@ from cocom.references import (
     beginnings,
     escape,
     find,
-    passage_id,
 )
 from cocom.shared import default_key, default_store
 from cocom.store import ContextStore, Entry
@@ -131,7 +129,7 @@ class CocomView:
         Raises:
             CocomError: As `Cocom.compress`.
         """
-        kept = self._keep(passages, rate, query, batch_tokens)
+        kept = keep(self.model, self.store, passages, rate, query, batch_tokens)
         return [self._signer.mint(len(contexts), id) for id, contexts in kept]
 
     def contexts(
@@ -143,7 +141,8 @@ class CocomView:
         batch_tokens: int = 8192,
     ) -> list[ContextEmbeddings]:
         """As `compress`, but gives the context embeddings themselves."""
-        return [contexts for _, contexts in self._keep(passages, rate, query, batch_tokens)]
+        kept = keep(self.model, self.store, passages, rate, query, batch_tokens)
+        return [contexts for _, contexts in kept]
 
     def resolve(self, text: str) -> tuple[str | ContextEmbeddings, ...]:
         """Cut a text at its references: texts and the context embeddings between them, in order.
@@ -160,7 +159,7 @@ class CocomView:
         for start, end, id, entry in self._found(text):
             if start > at:
                 parts.append(text[at:start])
-            parts.append(self._contexts(id, entry))
+            parts.append(made_ready(self.model, self.store, id, entry))
             at = end
         if at < len(text):
             parts.append(text[at:])
@@ -310,44 +309,6 @@ class CocomView:
         request = await asyncio.to_thread(self.request, conversation)
         return self.model.batcher.astream(request, settings, timeout=timeout)
 
-    def _keep(
-        self,
-        passages: Sequence[str | Passage],
-        rate: int | None,
-        query: str | None,
-        batch_tokens: int,
-    ) -> list[tuple[str, ContextEmbeddings]]:
-        """Ids and embeddings of passages; what the store lacks is compressed and put there."""
-        rate = self.model.config.check_rate(rate)
-        if isinstance(passages, str | Passage):
-            raise InputError("passages must be a sequence of texts, got a single one: use a list.")
-        texts = [p.text if isinstance(p, Passage) else p for p in passages]
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputError(f"passage {i} must be a text, got {type(text).__name__}.")
-        ids = [passage_id(self.model.fingerprint, rate, text, query) for text in texts]
-        kept: dict[str, ContextEmbeddings] = {}
-        missing: dict[str, str] = {}
-        for id, text, entry in zip(ids, texts, self.store.get(ids), strict=True):
-            if entry is None or entry.contexts is None:
-                missing[id] = text
-            else:
-                kept[id] = entry.contexts
-        made = self.model.compress(
-            list(missing.values()),
-            rate=rate,
-            query=query,
-            batch_tokens=batch_tokens,
-            keep_text=False,
-        )
-        if missing:
-            new = dict(zip(missing, made, strict=True))
-            self.store.put(
-                {id: Entry(missing[id], rate, query, contexts) for id, contexts in new.items()}
-            )
-            kept |= new
-        return [(id, kept[id]) for id in ids]
-
     def _found(self, text: str) -> list[tuple[int, int, str, Entry]]:
         """The valid references of a text: where each stands, its id, and what the store has."""
         valid = []
@@ -392,31 +353,6 @@ class CocomView:
         if self._invalid == "error":
             raise InvalidReferenceError(f"{message}: compress the passage again.")
         _log.warning("%s; it is read as text.", message)
-
-    def _contexts(self, id: str, entry: Entry) -> str | ContextEmbeddings:
-        if entry.contexts is not None:
-            return entry.contexts
-        if entry.text is None:
-            raise MissingContextError(
-                f"the store has neither embeddings nor text of passage {id}: compress the passage again."
-            )
-        fingerprint = self.model.fingerprint
-        if passage_id(fingerprint, entry.rate, entry.text, entry.query) != id:
-            raise FingerprintError(
-                f"passage {id} was compressed by another model than this one, {fingerprint[:12]}: compress "
-                "it again, or load the model that did."
-            )
-        try:
-            (made,) = self.model.compress(
-                [entry.text], rate=entry.rate, query=entry.query, keep_text=False
-            )
-        except CocomError as error:
-            _log.warning(
-                "passage %s is read as text, because it cannot be compressed: %s", id, error
-            )
-            return entry.text
-        self.store.put({id: Entry(entry.text, entry.rate, entry.query, made)})
-        return made
 
 
 def _speeches(conversation: str | Sequence[Speech]) -> Sequence[Speech]:
