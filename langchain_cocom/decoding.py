@@ -9,8 +9,9 @@ from typing import Any
 from langchain_core.utils import from_env
 from pydantic import AliasChoices, ConfigDict, Field, SecretStr
 
-from cocom import Answer, Cocom, CocomView
+from cocom import Answer, CocomView
 from cocom.generation import call_options
+from cocom.opening import name_of
 from cocom.shared import loaded
 from langchain_cocom.bound import BoundToModel
 
@@ -74,7 +75,7 @@ class Decoding(BoundToModel):
 
     async def _open(self) -> None:
         """Load the model, and work out its fingerprint, without blocking the event loop."""
-        await asyncio.to_thread(self._identity)
+        await asyncio.to_thread(lambda: self.view.model.fingerprint)
 
     def _options(self, stop: str | list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """Options of one call: the fields, and over them what the call gives."""
@@ -99,10 +100,7 @@ class Decoding(BoundToModel):
             params["ls_stop"] = list(stops)
 
     def _model_name(self) -> str:
-        if self.engine is None:
-            return self.model
-        model = self.engine.model if isinstance(self.engine, CocomView) else self.engine
-        return f"cocom-{model.fingerprint[:12]}" if isinstance(model, Cocom) else str(model)
+        return name_of(self._source())
 
     def _identity(self) -> dict[str, Any]:
         """All that an answer depends on, for caches and traces."""

@@ -10,7 +10,7 @@ from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
 
 from cocom import Cocom, CocomView
 from cocom.errors import InputError
-from cocom.opening import LazyView
+from cocom.opening import LazyView, name_of
 
 __all__ = ["BoundToModel"]
 
@@ -45,7 +45,7 @@ class BoundToModel(BaseModel):
         Raises:
             InputError: `engine` is none of these.
         """
-        if engine is not None and "model" in settings and settings["model"] != _name_of(engine):
+        if engine is not None and "model" in settings and settings["model"] != name_of(engine):
             raise InputError(
                 f"engine and model {settings['model']!r} are given, which are two models: give one of them."
             )
@@ -55,7 +55,7 @@ class BoundToModel(BaseModel):
         self._engine = engine
         if engine is not None:
             view = self._lazy.open(engine, self.namespace)
-            self.model = _name_of(engine)
+            self.model = name_of(engine)
             self.namespace = view.namespace
 
     @property
@@ -65,7 +65,7 @@ class BoundToModel(BaseModel):
         Raises:
             InputError: The component was made from JSON, which does not hold the model object it had.
         """
-        if self._engine is not None and self.model == _name_of(self._engine):
+        if self._engine is not None and self.model == name_of(self._engine):
             return self._lazy.open(self._engine, self.namespace)
         if _OBJECT.fullmatch(self.model) and not Path(self.model).exists():
             raise InputError(
@@ -89,18 +89,6 @@ class BoundToModel(BaseModel):
         settings = self._settings()
         settings.pop("callback_manager", None)
         return (_made, (type(self), settings))
-
-
-def _name_of(engine: Cocom | CocomView | str) -> str:
-    """What stands in `model` for an engine."""
-    if isinstance(engine, str):
-        return engine
-    model = engine.model if isinstance(engine, CocomView) else engine
-    if not isinstance(model, Cocom):
-        raise InputError(
-            f"engine must be a Cocom model, a CocomView or a model's name, got {type(model).__name__}."
-        )
-    return f"cocom-{model.fingerprint[:12]}"
 
 
 def _made(kind: type[BoundToModel], settings: dict[str, Any]) -> BoundToModel:

@@ -109,10 +109,7 @@ class MicroBatcher:
         self.check(request, options)
         job = Job(request, options, on_token)
         with self._changed:
-            reading = self._thread is threading.current_thread()  # refused below
-            room = reading or self._changed.wait_for(
-                lambda: len(self._waiting) < self._max_queue, timeout
-            )
+            room = self._changed.wait_for(lambda: len(self._waiting) < self._max_queue, timeout)
             if not room:
                 raise AnswerTimeoutError(
                     f"the queue held {self._max_queue} requests for all of {timeout} s: send fewer at "
@@ -215,14 +212,14 @@ class MicroBatcher:
 
     def check(self, request: ReadRequest, options: GenerationOptions) -> None:
         """Make sure that a request can be read; raises as `submit` does, before anything is queued."""
-        self._reader.check_length(request, options)
-
-    def _queue(self, job: Job) -> None:
         if self._thread is threading.current_thread():
             raise InputError(
                 "an answer was asked for in the thread that reads, such as by a callback of another one, and "
                 "would wait for itself: ask in a thread of your own."
             )
+        self._reader.check_length(request, options)
+
+    def _queue(self, job: Job) -> None:
         if self._closed:
             raise InputError("the queue is closed, because the program ends: ask earlier.")
         self._waiting.append(job)

@@ -9,7 +9,7 @@ from cocom.errors import InputError
 from cocom.shared import loaded
 from cocom.view import CocomView
 
-__all__ = ["LazyView", "view_of"]
+__all__ = ["LazyView", "name_of", "view_of"]
 
 
 def view_of(
@@ -33,13 +33,28 @@ def view_of(
                 f"{', '.join(['namespace', *settings])} is given too: give the model itself."
             )
         return source
+    model = loaded(source) if isinstance(source, str) else _model(source)
+    return CocomView(model, namespace=namespace or "default", **settings)
+
+
+def name_of(source: Cocom | CocomView | str) -> str:
+    """A name as it is; of a model that is given as an object, "cocom-" and its fingerprint.
+
+    Raises:
+        InputError: `source` is none of these.
+    """
     if isinstance(source, str):
-        source = loaded(source)
+        return source
+    model = source.model if isinstance(source, CocomView) else source
+    return f"cocom-{_model(model).fingerprint[:12]}"
+
+
+def _model(source: object) -> Cocom:
     if not isinstance(source, Cocom):
         raise InputError(
             f"engine must be a Cocom model, a CocomView or a model's name, got {type(source).__name__}."
         )
-    return CocomView(source, namespace=namespace or "default", **settings)
+    return source
 
 
 class LazyView:

@@ -205,9 +205,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
             self._ended = True
             if piece := self._text.finish(self._future.result()):
                 return piece
-        except (
-            CancelledError
-        ):  # somebody closed the stream; a cancelled task raises asyncio's error
+        except CancelledError:  # somebody closed the stream: asyncio has an error of its own
             self._ended = True
         except TimeoutError as error:
             self.close()
