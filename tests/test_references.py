@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from cocom import CocomConfig, ContextEmbeddings
 from cocom.datatypes import Role
 from cocom.errors import CocomError, InputError, InvalidReferenceError, MissingContextError
-from cocom.references import Reference, Signer, beginnings, escape, find, new_key, passage_id
+from cocom.identity import passage_id
+from cocom.references import Reference, Signer, beginnings, escape, find, new_key
 from cocom.store import Entry, MemoryStore
 from cocom.testing import tiny_cocom
 from cocom.view import CocomView, Speech
@@ -95,7 +96,7 @@ def world() -> World:
     entries = store.get([evicted.id])
     assert entries[0] is not None
     store.put({evicted.id: Entry(entries[0].text, entries[0].rate)})
-    store._drop(gone.id)
+    store.delete([gone.id])
     return World(
         own=own,
         strict=strict,

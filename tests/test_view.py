@@ -34,8 +34,9 @@ from cocom.errors import (
     MissingContextError,
     PromptTooLongError,
 )
+from cocom.identity import passage_id
 from cocom.opening import view_of
-from cocom.references import Reference, escape, find, passage_id
+from cocom.references import Reference, escape, find
 from cocom.store import Entry, MemoryStore
 from cocom.streaming import AsyncAnswerStream
 from cocom.testing import tiny_cocom
@@ -415,12 +416,6 @@ def test_views_that_cannot_be(model: Cocom, settings: dict[str, Any], message: s
         CocomView(model, **settings)
 
 
-@pytest.mark.parametrize("limit", ["embedding_bytes", "text_bytes"])
-def test_stores_that_cannot_be(limit: str) -> None:
-    with pytest.raises(InputError, match=f"{limit} must be 0 or more, got -1"):
-        MemoryStore(**{limit: -1})
-
-
 def test_views_of_one_model_share_key_and_store(model: Cocom, other_model: Cocom) -> None:
     first, second, elsewhere = CocomView(model), CocomView(model), CocomView(other_model)
     again = CocomView(tiny_cocom(CONFIG))  # the same weights, loaded twice
@@ -666,86 +661,3 @@ async def test_async_answers_that_are_late_are_errors_and_stop(
         await asyncio.to_thread(assert_stopped, model, steps)
     assert pieces
     assert [piece async for piece in stream] == []
-
-
-# --- the store in memory ---------------------------------------------------------------------------
-
-
-def entry(text: str = "text", rows: int = 2) -> Entry:
-    embeddings = torch.zeros(rows, 8)
-    return Entry(text, 4, None, ContextEmbeddings(embeddings, 4, (), 8, "f"))
-
-
-def held(store: MemoryStore, *ids: str) -> str:
-    """For each id: C with embeddings, T with text alone, - if it is gone; without using it."""
-    return "".join(
-        "-" if id not in store._entries else "C" if id in store._contexts else "T" for id in ids
-    )
-
-
-def test_a_store_gives_what_was_put() -> None:
-    store = MemoryStore()
-    assert store.get(["a"]) == [None]
-    put = entry()
-    store.put({"a": put, "b": Entry(None, 4)})
-    b, a, missing = store.get(["b", "a", "c"])
-    assert (b, missing) == (Entry(None, 4), None)
-    assert a is not None
-    assert a.contexts is not None
-    assert put.contexts is not None
-    assert (a.text, a.rate) == (put.text, put.rate)
-    assert same(a.contexts, put.contexts)
-    store.put({"a": Entry("new", 16)})
-    assert store.get(["a", "a"]) == [Entry("new", 16)] * 2
-    assert len(store) == 2
-
-
-def test_embeddings_used_longest_ago_are_dropped_first() -> None:
-    store = MemoryStore(embedding_bytes=3 * 64)
-    store.put({id: entry() for id in "abc"})
-    store.get(["a"])
-    store.put({"d": entry()})
-    assert held(store, *"abcd") == "CTCC"
-    store.put({"b": entry()})
-    assert held(store, *"abcd") == "CCTC"
-    store.put({"big": entry(rows=7)})  # alone too big: nothing but its text is kept
-    assert held(store, *"abcd", "big") == "TTTTT"
-    (big,) = store.get(["big"])
-    assert big is not None
-    assert (big.text, big.contexts) == ("text", None)
-
-
-def test_passages_used_longest_ago_are_dropped_whole() -> None:
-    store = MemoryStore(text_bytes=12_000)
-    store.put({id: entry("t" * 3500) for id in "abc"})  # and a little for each
-    store.get(["a"])
-    store.put({"d": entry("é" * 1000)})
-    assert held(store, *"abcd") == "C-CC"
-    assert len(store) == 3
-    store.put({"d": entry("l" * 11_500)})
-    assert held(store, *"abcd") == "---C"
-    store.put({"e": entry("f" * 12_000)})
-    assert (held(store, *"abcde"), len(store)) == ("-----", 0)
-    store.put({"a": entry("\ud800")})  # half a character does no harm
-    assert held(store, "a") == "C"
-
-
-def test_a_store_s_limits_count_what_is_written_anew_once() -> None:
-    store = MemoryStore(embedding_bytes=2 * 64, text_bytes=2 * 260)
-    for _ in range(5):
-        store.put({"a": entry(), "b": entry()})
-    assert held(store, "a", "b") == "CC"
-    assert store._bytes == [2 * 64, 2 * 260]
-    store.put({"a": Entry("text", 4), "b": Entry(None, 4)})
-    assert store._bytes == [0, 260 + 256]
-
-
-def test_stored_embeddings_carry_no_gradient_and_need_no_gpu() -> None:
-    store = MemoryStore()
-    embeddings = torch.ones(2, 8, requires_grad=True) * 2
-    store.put({"a": Entry("t", 4, None, ContextEmbeddings(embeddings, 4, (), 8, "f"))})
-    (kept,) = store.get(["a"])
-    assert kept is not None
-    assert kept.contexts is not None
-    assert not kept.contexts.embeddings.requires_grad
-    assert kept.contexts.embeddings.device.type == "cpu"

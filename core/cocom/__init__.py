@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cocom.errors import CocomError
     from cocom.generation import GenerationOptions
     from cocom.references import Reference
-    from cocom.store import ContextStore, MemoryStore
+    from cocom.store import ContextStore, DiskStore, Entry, MemoryStore
     from cocom.streaming import AnswerStream
     from cocom.view import CocomView
 
@@ -40,7 +40,9 @@ _HOME = {
     "CocomView": "cocom.view",
     "ContextEmbeddings": "cocom.datatypes",
     "ContextStore": "cocom.store",
+    "DiskStore": "cocom.store",
     "EncoderConfig": "cocom.config",
+    "Entry": "cocom.store",
     "GenerationOptions": "cocom.generation",
     "LoraSettings": "cocom.config",
     "MemoryStore": "cocom.store",
@@ -63,7 +65,9 @@ __all__ = [
     "CocomView",
     "ContextEmbeddings",
     "ContextStore",
+    "DiskStore",
     "EncoderConfig",
+    "Entry",
     "GenerationOptions",
     "LoraSettings",
     "MemoryStore",

@@ -13,6 +13,8 @@ CocomError
 ├── ModelError               the backbone lacks something the method needs
 ├── AnswerTimeoutError       no answer within the time that was given (also a TimeoutError)
 ├── CheckpointError          a model folder that is incomplete, foreign or damaged
+├── StoreError               a context store that is missing, damaged, read-only or of a newer version
+│   └── StoreBusyError           another process writes to it (also a TimeoutError)
 └── MissingExtraError        an optional dependency is not installed (also an ImportError)
 """
 
@@ -33,6 +35,8 @@ __all__ = [
     "ModelError",
     "PromptTooLongError",
     "SlotMismatchError",
+    "StoreBusyError",
+    "StoreError",
 ]
 
 
@@ -86,6 +90,14 @@ class AnswerTimeoutError(CocomError, TimeoutError):
 
 class CheckpointError(CocomError):
     """A model folder that is incomplete, foreign or damaged."""
+
+
+class StoreError(CocomError):
+    """A context store that cannot be used as it is: missing, damaged, read-only or of a newer version."""
+
+
+class StoreBusyError(StoreError, TimeoutError):
+    """Another process writes to the store, and took longer than this one would wait."""
 
 
 class MissingExtraError(CocomError, ImportError):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cocom.datatypes import ContextEmbeddings, Passage
 from cocom.engine import Cocom
 from cocom.errors import CocomError, FingerprintError, InputError, MissingContextError
-from cocom.references import passage_id
+from cocom.identity import passage_id
 from cocom.store import ContextStore, Entry
 
 __all__ = ["keep", "made_ready"]

@@ -8,8 +8,6 @@ is recognised. Both are lower-case base32, read in either case.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 import secrets
@@ -17,15 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cocom.errors import InputError
+from cocom.identity import ID_CHARACTERS, base32
 
-__all__ = ["Found", "Reference", "Signer", "beginnings", "escape", "find", "new_key", "passage_id"]
+__all__ = ["Found", "Reference", "Signer", "beginnings", "escape", "find", "new_key"]
 
-_ID_CHARACTERS = 26  # 130 bits
 _TAG_CHARACTERS = 13  # 65 bits
 _LEAST_KEY = 16
 _MOST_SLOTS = 9999
 
-_CORE = rf":(\d{{1,4}}):([a-z2-7]{{{_ID_CHARACTERS}}}):([a-z2-7]{{{_TAG_CHARACTERS}}})"
+_CORE = rf":(\d{{1,4}}):([a-z2-7]{{{ID_CHARACTERS}}}):([a-z2-7]{{{_TAG_CHARACTERS}}})"
 _REFERENCE = re.compile(rf"\[\[cocom{_CORE}\]\]", re.IGNORECASE | re.ASCII)
 
 # What makes a text unable to hold a reference, or to become one beside another text: the name after a
@@ -111,27 +109,12 @@ class Signer:
 
     def _tag(self, slots: int, id: str) -> str:
         signed = f"{len(self.namespace)}:{self.namespace}:{slots}:{id}".encode()
-        return _base32(hmac.digest(self._key, signed, "sha256"), _TAG_CHARACTERS)
+        return base32(hmac.digest(self._key, signed, "sha256"), _TAG_CHARACTERS)
 
 
 def new_key() -> bytes:
     """A random secret for a `Signer`."""
     return secrets.token_bytes(32)
-
-
-def passage_id(fingerprint: str, rate: int, text: str, query: str | None = None) -> str:
-    """Id of a passage as one model compresses it at one rate (and for one question, if it does that).
-
-    130 bits of a SHA-256, so that equal passages have equal ids and others do not.
-    """
-    parts = (
-        (fingerprint, str(rate), text) if query is None else (fingerprint, str(rate), text, query)
-    )
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return _base32(digest.digest(), _ID_CHARACTERS)
 
 
 def find(text: str) -> Iterator[Found]:
@@ -161,7 +144,3 @@ def escape(text: str) -> str:
 
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _base32(data: bytes, characters: int) -> str:
-    return base64.b32encode(data).decode().lower()[:characters]

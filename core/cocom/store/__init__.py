@@ -1,6 +1,7 @@
-"""Where compressed passages are kept: what every store can do, and the one in memory."""
+"""Where compressed passages are kept: what every store can do, the one in memory, the one on disk."""
 
+from cocom.store.disk import DiskStore
 from cocom.store.memory import MemoryStore
-from cocom.store.protocol import ContextStore, Entry
+from cocom.store.protocol import ContextStore, Entry, Kind, Problem, Verified
 
-__all__ = ["ContextStore", "Entry", "MemoryStore"]
+__all__ = ["ContextStore", "DiskStore", "Entry", "Kind", "MemoryStore", "Problem", "Verified"]

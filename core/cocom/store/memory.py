@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
 from cocom.datatypes import ContextEmbeddings
 from cocom.errors import InputError
 from cocom.forks import renew_after_fork
-from cocom.store.protocol import Entry
+from cocom.store.protocol import (
+    ContextStore,
+    Entry,
+    Kind,
+    Verified,
+    check_entries,
+    check_namespace,
+)
 
 __all__ = ["MemoryStore"]
 
 _GIGABYTE = 1 << 30
 _ENTRY_BYTES = 256  # what an entry takes beside its texts, about
 
+_Key = tuple[str, str]  # namespace and id
 
-class MemoryStore:
+
+class MemoryStore(ContextStore):
     """A store that lives as long as the process.
 
-    Embeddings and texts have a limit each: texts are small, and from them embeddings can be made again.
+    Embeddings and texts have a limit each, for all namespaces together: texts are small, and from them
+    embeddings can be made again.
     """
 
     def __init__(
@@ -39,62 +50,135 @@ class MemoryStore:
         for name, value in (("embedding_bytes", embedding_bytes), ("text_bytes", text_bytes)):
             if value < 0:
                 raise InputError(f"{name} must be 0 or more, got {value}.")
-        self._limits = (embedding_bytes, text_bytes)
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._contexts: OrderedDict[str, ContextEmbeddings] = OrderedDict()
-        self._bytes = [0, 0]
+        self._name = ""
+        self._kept = _Kept(embedding_bytes, text_bytes)
+
+    def __str__(self) -> str:
+        return "the store in memory"
+
+    def namespace(self, name: str) -> MemoryStore:
+        """The part of the store under a name; all parts share the store's limits."""
+        part = copy(self)
+        part._name = check_namespace(name)
+        return part
+
+    def put(self, entries: Mapping[str, Entry]) -> None:
+        """Keep entries under their ids, embeddings on the CPU; errors as `ContextStore.put`."""
+        check_entries(entries)
+        with self._kept.lock:
+            for id, entry in entries.items():
+                self._kept.add((self._name, id), entry)
+            self._kept.drop_excess()
+
+    def get(
+        self, ids: Sequence[str], *, texts: bool = True, embeddings: bool = True
+    ) -> list[Entry | None]:
+        """The entries of ids, in order; None for an id that is not there."""
+        found: list[Entry | None] = []
+        with self._kept.lock:
+            for id in ids:
+                entry = self._kept.use((self._name, id))
+                if entry is not None and not texts:
+                    entry = dataclasses.replace(entry, text=None, query=None)
+                if entry is not None and not embeddings:
+                    entry = dataclasses.replace(entry, contexts=None)
+                found.append(entry)
+        return found
+
+    def contains(self, ids: Sequence[str]) -> list[bool]:
+        """For each id, whether it is there, if only as a text."""
+        with self._kept.lock:
+            return [(self._name, id) in self._kept.entries for id in ids]
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Drop entries; how many were there."""
+        with self._kept.lock:
+            return sum(self._kept.drop((self._name, id)) for id in ids)
+
+    def ids(self) -> Iterator[str]:
+        """All ids there are now."""
+        with self._kept.lock:
+            return iter([id for name, id in self._kept.entries if name == self._name])
+
+    def kinds(self) -> dict[Kind, int]:
+        """How many passages with embeddings there are of each model, rate and type."""
+        with self._kept.lock:
+            return Counter(
+                _kind(contexts)
+                for (name, _), contexts in self._kept.contexts.items()
+                if name == self._name
+            )
+
+    def count(self) -> int:
+        """How many passages there are, those with nothing but their text included."""
+        with self._kept.lock:
+            return sum(1 for name, _ in self._kept.entries if name == self._name)
+
+    def compact(self) -> None:
+        """Nothing to do: room is given back at once."""
+
+    def verify(self, *, repair: bool = False) -> Verified:
+        """Nothing in memory can be damaged."""
+        return Verified(self.count())
+
+
+class _Kept:
+    """What all namespaces of a store hold."""
+
+    def __init__(self, *limits: int) -> None:
+        self.limits = limits
+        self.entries: OrderedDict[_Key, Entry] = OrderedDict()
+        self.contexts: OrderedDict[_Key, ContextEmbeddings] = OrderedDict()
+        self.bytes = [0, 0]
         self.renew()
         renew_after_fork(self)
 
     def renew(self) -> None:
         """A lock that nobody holds."""
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._entries)
+    def add(self, key: _Key, entry: Entry) -> None:
+        self.drop(key)
+        self.entries[key] = dataclasses.replace(entry, contexts=None)
+        self.bytes[1] += _text_bytes(entry)
+        if entry.contexts is not None:
+            embeddings = entry.contexts.embeddings.detach().cpu()
+            self.contexts[key] = dataclasses.replace(
+                entry.contexts, embeddings=embeddings, passage=None
+            )
+            self.bytes[0] += embeddings.nbytes
 
-    def put(self, entries: Mapping[str, Entry]) -> None:
-        """Keep entries under their ids, embeddings on the CPU."""
-        with self._lock:
-            for id, entry in entries.items():
-                self._drop(id)
-                self._entries[id] = dataclasses.replace(entry, contexts=None)
-                self._bytes[1] += _text_bytes(entry)
-                if entry.contexts is not None:
-                    contexts = dataclasses.replace(
-                        entry.contexts, embeddings=entry.contexts.embeddings.detach().cpu()
-                    )
-                    self._contexts[id] = contexts
-                    self._bytes[0] += contexts.embeddings.nbytes
-            while self._bytes[0] > self._limits[0]:
-                self._drop_contexts(next(iter(self._contexts)))
-            while self._bytes[1] > self._limits[1]:
-                self._drop(next(iter(self._entries)))
+    def use(self, key: _Key) -> Entry | None:
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        self.entries.move_to_end(key)
+        if key in self.contexts:
+            self.contexts.move_to_end(key)
+        return dataclasses.replace(entry, contexts=self.contexts.get(key))
 
-    def get(self, ids: Sequence[str]) -> list[Entry | None]:
-        """The entries of ids, in order; None for an id that is not there."""
-        found: list[Entry | None] = []
-        with self._lock:
-            for id in ids:
-                entry = self._entries.get(id)
-                if entry is not None:
-                    self._entries.move_to_end(id)
-                    if id in self._contexts:
-                        self._contexts.move_to_end(id)
-                    entry = dataclasses.replace(entry, contexts=self._contexts.get(id))
-                found.append(entry)
-        return found
-
-    def _drop(self, id: str) -> None:
-        entry = self._entries.pop(id, None)
+    def drop(self, key: _Key) -> bool:
+        entry = self.entries.pop(key, None)
         if entry is not None:
-            self._bytes[1] -= _text_bytes(entry)
-        self._drop_contexts(id)
+            self.bytes[1] -= _text_bytes(entry)
+        self.drop_contexts(key)
+        return entry is not None
 
-    def _drop_contexts(self, id: str) -> None:
-        contexts = self._contexts.pop(id, None)
+    def drop_contexts(self, key: _Key) -> None:
+        contexts = self.contexts.pop(key, None)
         if contexts is not None:
-            self._bytes[0] -= contexts.embeddings.nbytes
+            self.bytes[0] -= contexts.embeddings.nbytes
+
+    def drop_excess(self) -> None:
+        while self.bytes[0] > self.limits[0]:
+            self.drop_contexts(next(iter(self.contexts)))
+        while self.bytes[1] > self.limits[1]:
+            self.drop(next(iter(self.entries)))
+
+
+def _kind(contexts: ContextEmbeddings) -> Kind:
+    dtype = str(contexts.embeddings.dtype).removeprefix("torch.")
+    return Kind(contexts.fingerprint, contexts.rate, contexts.embeddings.shape[1], dtype)
 
 
 def _text_bytes(entry: Entry) -> int:

@@ -1,0 +1,89 @@
+"""Taking up shards that the index does not list: written elsewhere, or left by a writer that was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cocom.errors import StoreError
+from cocom.store.files import LocalFiles
+from cocom.store.index import Located
+from cocom.store.protocol import Problem
+from cocom.store.reading import read_raw
+from cocom.store.shard import SUFFIX, Placed, Shard, read_entries, read_header
+
+if TYPE_CHECKING:
+    from cocom.store.disk import DiskStore
+
+__all__ = ["adopt", "unlisted"]
+
+
+def unlisted(store: DiskStore) -> list[Path]:
+    """Finished shards in the store's folder that the index does not list, oldest first."""
+    listed = {
+        shard.name
+        for dropped in (False, True)
+        for shard in store.index.shards(dropped=dropped).values()
+    }
+    files = [path for path in store.shards.glob(f"*{SUFFIX}") if path.name not in listed]
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | None = None) -> int:
+    """List the passages of shards in the index, those that it has already excepted.
+
+    A shard from another folder is moved into the store's, one with nothing new is removed.
+
+    Args:
+        store: The store.
+        files: Finished shards.
+        problems: Where to tell of what is damaged, which then is left out; None makes it an error.
+
+    Returns:
+        How many passages were taken up.
+
+    Raises:
+        StoreError: A shard is damaged, or cannot be moved.
+    """
+    taken = 0
+    for path in files:
+        try:
+            header = read_header(path)
+            placed = list(_intact(path, header.shard, read_entries(path, header), problems))
+        except StoreError as error:
+            if problems is None:
+                raise
+            problems.append(Problem(path.name, f"{error}; its passages are left out"))
+            continue
+        with store.writing() as writing:
+            new = [
+                place
+                for place in placed
+                if not store.index.contains(place.namespace, [place.facts.id])
+            ]
+            if new:
+                path.replace(store.shards / path.name)
+                writing.add_shard(header.shard, new)
+            else:
+                path.unlink()
+        taken += len(new)
+    return taken
+
+
+def _intact(
+    path: Path, shard: Shard, placed: Sequence[Placed], problems: list[Problem] | None
+) -> Iterator[Placed]:
+    """Those passages of a shard that are as they were written."""
+    files = LocalFiles(path.parent)
+    for place in placed:
+        located = Located(shard.kind, place.facts, shard, place.start, place.words_at)
+        try:
+            read_raw(files, {0: located})[0].entry()
+        except StoreError as error:
+            if problems is None:
+                raise
+            problems.append(Problem(path.name, f"{error}; it is left out"))
+        else:
+            yield place
+    files.close()
