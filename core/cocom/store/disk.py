@@ -42,7 +42,13 @@ _TRIES = 5
 
 
 class DiskStore(ContextStore):
-    """A store in a folder; one process writes at a time, any number read meanwhile."""
+    """A store in a folder; one process writes at a time, any number read meanwhile.
+
+    Attributes:
+        path: The folder.
+        name: The namespace: the part of the store that this object is.
+        manifest: What the store was made with.
+    """
 
     def __init__(
         self, path: str | os.PathLike[str], *, read_only: bool = False, timeout: float = 60.0
@@ -80,7 +86,7 @@ class DiskStore(ContextStore):
         self.shards = path / SHARDS
         self.index = Index(path / INDEX, timeout=timeout, read_only=read_only, name=str(self))
         self.files = LocalFiles(self.shards)
-        self._name = ""
+        self.name = ""
 
     @classmethod
     def create(
@@ -149,7 +155,7 @@ class DiskStore(ContextStore):
     def namespace(self, name: str) -> DiskStore:
         """The part of the store under a name; "" is the part it opens with."""
         part = copy(self)
-        part._name = check_namespace(name)
+        part.name = check_namespace(name)
         return part
 
     def namespaces(self) -> list[str]:
@@ -173,11 +179,11 @@ class DiskStore(ContextStore):
         if not records:
             return
         with self.writing() as writing:
-            writing.forget(self._name, entries)
+            writing.forget(self.name, entries)
             if sum(record.nbytes for record in records) * 4 >= self.manifest.shard_bytes:
-                self.write(writing, [(self._name, record) for record in records])
+                self.write(writing, [(self.name, record) for record in records])
                 return
-            writing.add_recent(self._name, records)
+            writing.add_recent(self.name, records)
             count, size = writing.recent_size()
             if count > _MOST_RECENT or size > self.manifest.shard_bytes:
                 self.write(writing, writing.take_recent())
@@ -192,7 +198,7 @@ class DiskStore(ContextStore):
         """
         wanted = list(dict.fromkeys(ids))
         for attempt in range(_TRIES):
-            located = self.index.find(self._name, wanted)
+            located = self.index.find(self.name, wanted)
             try:
                 read = read_raw(self.files, located, texts=texts, embeddings=embeddings)
                 found = {id: raw.entry() for id, raw in read.items()}
@@ -214,7 +220,7 @@ class DiskStore(ContextStore):
 
     def contains(self, ids: Sequence[str]) -> list[bool]:
         """For each id, whether it is there."""
-        found = self.index.contains(self._name, ids)
+        found = self.index.contains(self.name, ids)
         return [id in found for id in ids]
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -227,18 +233,18 @@ class DiskStore(ContextStore):
             StoreError: As `put`.
         """
         with self.writing() as writing:
-            return writing.forget(self._name, ids)
+            return writing.forget(self.name, ids)
 
     def ids(self) -> Iterator[str]:
         """All ids, in their order."""
         after = ""
-        while part := self.index.ids(self._name, after, 1024):
+        while part := self.index.ids(self.name, after, 1024):
             yield from part
             after = part[-1]
 
     def kinds(self) -> dict[Kind, int]:
         """How many passages of each model, rate and type there are."""
-        return self.index.kinds(self._name)
+        return self.index.kinds(self.name)
 
     def compact(self, *, most_unused: float = 0.2) -> None:
         """Merge small shards, and rewrite those that hold much that was deleted or written anew.

@@ -65,8 +65,12 @@ CREATE TRIGGER counts_down AFTER DELETE ON entries BEGIN
     UPDATE counts SET passages = passages - 1
         WHERE namespace = old.namespace AND kind = old.kind;
 END;
-CREATE TABLE sources (source INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, name TEXT NOT NULL,
-    UNIQUE (namespace, name));
+CREATE TABLE sources ( -- what was compressed into a namespace, by which model and at which rate
+    source INTEGER PRIMARY KEY, namespace INTEGER NOT NULL, name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, rate INTEGER NOT NULL,
+    run INTEGER NOT NULL DEFAULT 0, finished INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (namespace, name, fingerprint, rate)
+);
 CREATE TABLE listed ( -- which passages a source had when it was last read
     source INTEGER NOT NULL, id TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (source, id)
 ) WITHOUT ROWID;
@@ -562,11 +566,15 @@ class Writing:
         """Number of a kind, new if need be."""
         return self._number("kinds", vars(kind), "kind")
 
-    def source(self, namespace: str, name: str) -> int:
+    def source(self, namespace: str, name: str, fingerprint: str, rate: int) -> int:
         """Number of a source, new if need be."""
-        return self._number(
-            "sources", {"namespace": self.namespace(namespace), "name": name}, "source"
-        )
+        values = {
+            "namespace": self.namespace(namespace),
+            "name": name,
+            "fingerprint": fingerprint,
+            "rate": rate,
+        }
+        return self._number("sources", values, "source")
 
     def _number(self, table: str, values: Mapping[str, Any], column: str) -> int:
         where = " AND ".join(f"{name} = ?" for name in values)
