@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cocom.errors import CocomError
     from cocom.generation import GenerationOptions
     from cocom.references import Reference
-    from cocom.store import ContextStore, DiskStore, Entry, MemoryStore
+    from cocom.store import ContextStore, DiskStore, Entry, MemoryStore, open_store
     from cocom.streaming import AnswerStream
     from cocom.view import CocomView
 
@@ -53,6 +53,7 @@ _HOME = {
     "Usage": "cocom.datatypes",
     "Window": "cocom.datatypes",
     "load_contexts": "cocom.contexts_file",
+    "open_store": "cocom.store",
     "save_contexts": "cocom.contexts_file",
 }
 
@@ -79,6 +80,7 @@ __all__ = [
     "Window",
     "__version__",
     "load_contexts",
+    "open_store",
     "save_contexts",
 ]
 

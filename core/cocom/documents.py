@@ -22,7 +22,7 @@ from cocom.errors import DataError, InputError
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
-__all__ = ["SUFFIXES", "Document", "load_documents"]
+__all__ = ["SUFFIXES", "Document", "document_files", "load_documents"]
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def load_documents(paths: Sequence[str | Path]) -> list[Document]:
     documents: list[Document] = []
     seen: set[Path] = set()
     for path in paths:
-        for file in _files(Path(path)):
+        for file in document_files(path):
             identity = file.resolve()
             if identity not in seen:
                 seen.add(identity)
@@ -76,8 +76,13 @@ def load_documents(paths: Sequence[str | Path]) -> list[Document]:
     return documents
 
 
-def _files(path: Path) -> list[Path]:
-    """The files to load for a path: the path itself, or the documents in that folder."""
+def document_files(path: str | Path) -> list[Path]:
+    """The files that `load_documents` loads for a path: the path itself, or the documents in that folder.
+
+    Raises:
+        InputError: If the path does not exist or is of an unknown format, or if a folder has no documents.
+    """
+    path = Path(path)
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if _is_document(file, path))
         if not found:

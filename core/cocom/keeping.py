@@ -35,6 +35,7 @@ def keep(
         batch_tokens: Rows in one forward pass, padding included.
 
     Raises:
+        InputError: A store on disk has passages by this model, but none at this rate.
         CocomError: As `Cocom.compress`.
     """
     rate = model.config.check_rate(rate)
@@ -47,11 +48,14 @@ def keep(
     ids = [passage_id(model.fingerprint, rate, text, query) for text in texts]
     kept: dict[str, ContextEmbeddings] = {}
     missing: dict[str, str] = {}
-    for id, text, entry in zip(ids, texts, store.get(ids), strict=True):
+    found = store.get(ids, texts=False)
+    for id, text, entry in zip(ids, texts, found, strict=True):
         if entry is None or entry.contexts is None:
             missing[id] = text
         else:
             kept[id] = entry.contexts
+    if missing and store.durable:
+        store.expect(model.fingerprint, rate)  # else every passage would be compressed, unnoticed
     made = model.compress(
         list(missing.values()), rate=rate, query=query, batch_tokens=batch_tokens, keep_text=False
     )
@@ -71,20 +75,23 @@ def made_ready(model: Cocom, store: ContextStore, id: str, entry: Entry) -> str 
     """
     if entry.contexts is not None:
         return entry.contexts
-    if entry.text is None:
+    (kept,) = store.get([id], embeddings=False)
+    if kept is None or kept.text is None:
         raise MissingContextError(
             f"the store has neither embeddings nor text of passage {id}: compress the passage again."
         )
+    entry = kept
+    text = kept.text
     fingerprint = model.fingerprint
-    if passage_id(fingerprint, entry.rate, entry.text, entry.query) != id:
+    if passage_id(fingerprint, entry.rate, text, entry.query) != id:
         raise FingerprintError(
             f"passage {id} was compressed by another model than this one, {fingerprint[:12]}: compress it "
             "again, or load the model that did."
         )
     try:
-        (made,) = model.compress([entry.text], rate=entry.rate, query=entry.query, keep_text=False)
+        (made,) = model.compress([text], rate=entry.rate, query=entry.query, keep_text=False)
     except CocomError as error:
         _log.warning("passage %s is read as text, because it cannot be compressed: %s", id, error)
-        return entry.text
-    store.put({id: Entry(entry.text, entry.rate, entry.query, made)})
+        return text
+    store.put({id: Entry(text, entry.rate, entry.query, made)})
     return made

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from copy import copy
+from os import PathLike
 from typing import Any, Literal
 
 from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
@@ -31,7 +32,7 @@ from cocom.references import (
     find,
 )
 from cocom.shared import default_key, default_store
-from cocom.store import ContextStore, Entry
+from cocom.store import ContextStore, Entry, LayeredStore, MemoryStore, open_store
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 
 __all__ = ["CocomView", "Speech"]
@@ -60,7 +61,7 @@ class CocomView:
         *,
         namespace: str = "default",
         key: bytes | str | None = None,
-        store: ContextStore | None = None,
+        store: ContextStore | str | PathLike[str] | None = None,
         invalid: Literal["text", "error"] = "text",
         max_references: int = 1000,
         max_rows: int | None = None,
@@ -73,7 +74,9 @@ class CocomView:
                 nothing in another.
             key: Secret that signs references; give one, and keep it, if references are to outlive the
                 process.
-            store: Keeps what is compressed; None takes the process's own, in memory.
+            store: Keeps what is compressed: a store, or the folder or URL of one that is there. One that can
+                only be read is read, and what it lacks is kept in memory. None takes the process's own, in
+                memory.
             invalid: What becomes of a reference that this namespace did not make: it stays "text", with a
                 warning in the log, or is an "error".
             max_references: References that one prompt may hold.
@@ -81,6 +84,8 @@ class CocomView:
 
         Raises:
             InputError: A namespace without a name, a short key, or another bad value.
+            StoreError: There is no store at `store`, or it is damaged.
+            FingerprintError: The store on disk holds passages, but none by this model.
         """
         if invalid not in ("text", "error"):
             raise InputError(f"invalid must be 'text' or 'error', got {invalid!r}.")
@@ -91,7 +96,9 @@ class CocomView:
             raise InputError(f"model must be a Cocom model, got {type(model).__name__}.")
         self.model = model
         self.namespace = namespace
-        self.store: ContextStore = default_store() if store is None else store
+        self.store = _opened(store)
+        if self.store.durable:
+            self.store.expect(model.fingerprint)
         self._signer = Signer(namespace, default_key() if key is None else key)
         self._invalid = invalid
         self._max_references = max_references
@@ -156,7 +163,7 @@ class CocomView:
         """
         parts: list[str | ContextEmbeddings] = []
         at = 0
-        for start, end, id, entry in self._found(text):
+        for start, end, id, entry in self._found(text, texts=False):
             if start > at:
                 parts.append(text[at:start])
             parts.append(made_ready(self.model, self.store, id, entry))
@@ -174,14 +181,14 @@ class CocomView:
         """
         parts: list[str] = []
         at = 0
-        for start, end, id, entry in self._found(text):
+        for start, end, id, entry in self._found(text, embeddings=False):
             parts += [text[at:start], escape(self._text(id, entry))]
             at = end
         return "".join([*parts, text[at:]])
 
     def originals(self, text: str) -> list[str]:
         """The passages that the references in a text stand for, as they were; errors as `expand`."""
-        return [self._text(id, entry) for _, _, id, entry in self._found(text)]
+        return [self._text(id, entry) for _, _, id, entry in self._found(text, embeddings=False)]
 
     def token_ids(self, text: str) -> list[int]:
         """Ids of a text's tokens, and for every slot of a reference in it a memory token's id."""
@@ -309,8 +316,8 @@ class CocomView:
         request = await asyncio.to_thread(self.request, conversation)
         return self.model.batcher.astream(request, settings, timeout=timeout)
 
-    def _found(self, text: str) -> list[tuple[int, int, str, Entry]]:
-        """The valid references of a text: where each stands, its id, and what the store has."""
+    def _found(self, text: str, **wanted: bool) -> list[tuple[int, int, str, Entry]]:
+        """The valid references of a text: where each stands, its id, and what the store has of it."""
         valid = []
         found_at = set()
         for found in find(text):
@@ -329,7 +336,7 @@ class CocomView:
                 f"there is a broken reference in the prompt, {text[broken[0] : broken[0] + 60]!r}{more}: "
                 "something behind the compressor cut or changed it"
             )
-        entries = self.store.get([found.reference.id for found in valid])
+        entries = self.store.get([found.reference.id for found in valid], **wanted)
         result = []
         for found, entry in zip(valid, entries, strict=True):
             if entry is None:
@@ -353,6 +360,13 @@ class CocomView:
         if self._invalid == "error":
             raise InvalidReferenceError(f"{message}: compress the passage again.")
         _log.warning("%s; it is read as text.", message)
+
+
+def _opened(store: ContextStore | str | PathLike[str] | None) -> ContextStore:
+    if store is None:
+        return default_store()
+    opened = store if isinstance(store, ContextStore) else open_store(store)
+    return LayeredStore(opened, MemoryStore()) if opened.read_only else opened
 
 
 def _speeches(conversation: str | Sequence[Speech]) -> Sequence[Speech]:

@@ -205,8 +205,8 @@ class _Build:
         not_dropped = None
         if drop == "safe" and self._unread:
             not_dropped = (
-                f"{self._unread} items of the source could not be read, so passages that are there may seem to "
-                "have vanished: mend them, or drop anyway"
+                f"{self._unread} items of the source could not be read, so passages that are there may "
+                "seem to have vanished: mend them, or drop anyway"
             )
         dropping = drop == "always" or (drop == "safe" and not self._unread)
         dropped = self._listing.finish(drop=dropping)

@@ -10,13 +10,14 @@ A batch becomes part of the store by one transaction of the index, after its sha
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
 from cocom.errors import StoreError
-from cocom.store.files import LocalFiles
+from cocom.store.files import LocalFiles, ShardFiles
 from cocom.store.index import Index, Writing
 from cocom.store.manifest import NAME as MANIFEST
 from cocom.store.manifest import Manifest, read_manifest, write_manifest
@@ -26,6 +27,7 @@ from cocom.store.protocol import (
     Kind,
     Verified,
     check_entries,
+    check_ids,
     check_namespace,
 )
 from cocom.store.quantization import Quantization
@@ -83,9 +85,10 @@ class DiskStore(ContextStore):
         except OSError as error:
             raise StoreError(f"'{manifest}' cannot be read ({error.strerror}).") from error
         self.manifest = read_manifest(content, str(manifest))
-        self.shards = path / SHARDS
-        self.index = Index(path / INDEX, timeout=timeout, read_only=read_only, name=str(self))
-        self.files = LocalFiles(self.shards)
+        folder = path.absolute()  # files are opened when they are needed, from wherever that is
+        self.shards = folder / SHARDS
+        self.index = Index(folder / INDEX, timeout=timeout, read_only=read_only, name=str(self))
+        self.files: ShardFiles = LocalFiles(self.shards)
         self.name = ""
 
     @classmethod
@@ -115,33 +118,42 @@ class DiskStore(ContextStore):
         folder = Path(path)
         try:
             (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-            others = sorted(p.name for p in folder.iterdir() if p.name not in (SHARDS, INDEX))
+            others = sorted(p.name for p in folder.iterdir() if not _of_creation(p.name))
             if others or any((folder / SHARDS).iterdir()):
                 raise StoreError(
                     f"'{folder}' holds {', '.join([*others, SHARDS][:3])} already: open the store "
                     "that is there, or give an empty folder."
                 )
-            (folder / INDEX).unlink(
-                missing_ok=True
-            )  # of a process that was killed in this function
             Index.create(folder / INDEX)
-            write_manifest(folder, manifest)
-        except OSError as error:
+            if not write_manifest(folder, manifest):
+                raise StoreError(
+                    f"'{folder}' was made a store by another process meanwhile: open the store that is there."
+                )
+        except (OSError, sqlite3.Error) as error:
             raise StoreError(f"no store can be made at '{folder}' ({error}).") from error
         return cls(folder, timeout=timeout)
 
     @classmethod
-    def open_or_create(cls, path: str | os.PathLike[str], **settings: object) -> DiskStore:
+    def open_or_create(
+        cls, path: str | os.PathLike[str], *, timeout: float = 60.0, **settings: object
+    ) -> DiskStore:
         """The store at a path, made with settings (of `create`) if there is none.
 
         Raises:
             StoreError: There is one that was made with other settings; else as opening and `create`.
         """
-        if not (Path(path) / MANIFEST).exists():
-            return cls.create(path, **settings)  # type: ignore[arg-type]
-        store = cls(path)
-        for name, value in settings.items():
-            found = getattr(store.manifest, name, value)
+        wanted = Manifest(**settings)  # type: ignore[arg-type]
+        manifest = Path(path) / MANIFEST
+        if not manifest.exists():
+            try:
+                return cls.create(path, timeout=timeout, **settings)  # type: ignore[arg-type]
+            except StoreError:
+                if not manifest.exists():
+                    raise
+                # Another process has made it meanwhile.
+        store = cls(path, timeout=timeout)
+        for name in settings:
+            found, value = getattr(store.manifest, name), getattr(wanted, name)
             if found != value:
                 raise StoreError(
                     f"{store} was made with {name}={found!r}, but {name}={value!r} is asked for: leave that "
@@ -151,6 +163,19 @@ class DiskStore(ContextStore):
 
     def __str__(self) -> str:
         return f"the store '{self.path}'"
+
+    @property
+    def durable(self) -> bool:
+        """Whether it outlives the process: yes."""
+        return True
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading only."""
+        return self.index.read_only
+
+    def refresh(self) -> None:
+        """Nothing to do: the index on the disk is always the newest."""
 
     def namespace(self, name: str) -> DiskStore:
         """The part of the store under a name; "" is the part it opens with."""
@@ -196,6 +221,7 @@ class DiskStore(ContextStore):
         Raises:
             StoreError: One is damaged.
         """
+        ids = check_ids(ids)
         wanted = list(dict.fromkeys(ids))
         for attempt in range(_TRIES):
             located = self.index.find(self.name, wanted)
@@ -214,12 +240,14 @@ class DiskStore(ContextStore):
                         f"{self} lacks the file '{error.filename}': run `cocom index verify --repair` to "
                         "drop its passages, so that they can be compressed again."
                     ) from error
+                self.refresh()
             else:
                 break
         return [found.get(id) for id in ids]
 
     def contains(self, ids: Sequence[str]) -> list[bool]:
         """For each id, whether it is there."""
+        ids = check_ids(ids)
         found = self.index.contains(self.name, ids)
         return [id in found for id in ids]
 
@@ -232,6 +260,7 @@ class DiskStore(ContextStore):
         Raises:
             StoreError: As `put`.
         """
+        ids = check_ids(ids)
         with self.writing() as writing:
             return writing.forget(self.name, ids)
 
@@ -300,7 +329,12 @@ class DiskStore(ContextStore):
                 if self.files.remove(shard.name)
             ]
             writing.remove_shards(removed)
-            yield writing
+            try:
+                yield writing
+            except BaseException:
+                for name in writing.written:  # what failed must not come back with a repair
+                    self.files.remove(name)
+                raise
 
     def write(self, writing: Writing, records: Sequence[tuple[str, Record]]) -> None:
         """Write namespaces and records into shards, and list them in the index."""
@@ -309,7 +343,15 @@ class DiskStore(ContextStore):
             by_kind.setdefault(record[1].kind, []).append(record)
         for same in by_kind.values():
             for part in _shards_of(same, self.manifest.shard_bytes):
-                writing.add_shard(*write_shard(self.shards, part))
+                shard, placed = write_shard(self.shards, part)
+                writing.written.append(shard.name)
+                writing.add_shard(shard, placed)
+
+
+def _of_creation(name: str) -> bool:
+    """Whether a file is one of a process that is making a store, or was killed while it did."""
+    unfinished = name.startswith((f".{MANIFEST}.", f".{INDEX}.")) and ".tmp" in name
+    return unfinished or name in (SHARDS, INDEX)
 
 
 def _shards_of(

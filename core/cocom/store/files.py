@@ -7,12 +7,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cocom.errors import StoreError
 from cocom.forks import renew_after_fork
+
+Buffer = Any  # writable bytes: a bytearray, or a NumPy array of uint8
 
 __all__ = ["LocalFiles", "ShardFiles", "Span"]
 
@@ -21,8 +22,7 @@ _THREADS = 16
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """Bytes to read.
 
     Attributes:
@@ -33,7 +33,7 @@ class Span:
 
     name: str
     offset: int
-    into: memoryview
+    into: Buffer
 
 
 class ShardFiles(Protocol):
@@ -46,6 +46,14 @@ class ShardFiles(Protocol):
             FileNotFoundError: A shard is not there (any more).
             StoreError: A shard is shorter than it should be, or cannot be read.
         """
+        ...
+
+    def remove(self, name: str) -> bool:
+        """Remove a shard's file; whether it is gone."""
+        ...
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed writer left unfinished, once; nobody else may be writing."""
         ...
 
     def close(self) -> None:
@@ -83,7 +91,7 @@ class LocalFiles:
                 done.result()
 
     def remove(self, name: str) -> bool:
-        """Remove a shard's file; whether it is gone."""
+        """Remove a shard's file; see `ShardFiles.remove`."""
         with self._lock:
             self._files.pop(name, None)
         try:
@@ -93,7 +101,7 @@ class LocalFiles:
         return True
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed writer left unfinished, once; nobody else may be writing."""
+        """Remove unfinished files; see `ShardFiles.remove_unfinished`."""
         if not self._removed:
             for path in self._folder.glob(".*.tmp"):
                 path.unlink(missing_ok=True)
@@ -161,7 +169,7 @@ class _Handle:
         done = 0
         while done < len(span.into):
             try:
-                count = self._read(span.into[done:], span.offset + done)
+                count = self._read(memoryview(span.into)[done:], span.offset + done)
             except OSError as error:
                 raise StoreError(
                     f"'{self._path}' cannot be read at byte {span.offset} ({error.strerror})"

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from cocom.errors import StoreBusyError, StoreError
+from cocom.errors import InputError, StoreBusyError, StoreError
 from cocom.forks import renew_after_fork
-from cocom.store.protocol import Kind
+from cocom.store.before_fork import pause_before_fork
+from cocom.store.manifest import place_new
+from cocom.store.protocol import Kind, is_name
 from cocom.store.record import Facts, Record
 from cocom.store.shard import Placed, Shard
 
@@ -25,6 +27,7 @@ __all__ = ["Index", "Inline", "Located", "Writing"]
 _VERSION = 1
 _APPLICATION = 0x434F434D  # "COCM"
 _MOST_PARAMETERS = 500
+_LONGEST = 1e6  # seconds to wait; SQLite counts milliseconds in 31 bits
 
 _SCHEMA = f"""
 CREATE TABLE namespaces (namespace INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -101,8 +104,7 @@ _CHECKS = {
 _ENTRY = "kind, shard, start, words_at, id, rows, tokens, windows, text_size, query_size, checksum"
 
 
-@dataclass(frozen=True)
-class Inline:
+class Inline(NamedTuple):
     """What lies in the index itself of a passage that is in no shard yet."""
 
     values: bytes
@@ -110,8 +112,7 @@ class Inline:
     words: bytes
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """Where a passage lies.
 
     Attributes:
@@ -142,16 +143,23 @@ class Index:
             timeout: Seconds to wait for another writer.
             read_only: Whether it must not be changed.
             name: The store's name, for messages.
+
+        Raises:
+            InputError: `timeout` is negative.
         """
+        if not timeout >= 0:
+            raise InputError(f"timeout must be 0 seconds or more, got {timeout}.")
         self.path = path
         self.name = name
         self.read_only = read_only
-        self._timeout = timeout
+        self._timeout = min(timeout, _LONGEST)
         self._left: list[sqlite3.Connection] = []
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
+        self._frozen: tuple[int, ...] | None = None
         self.renew()
         renew_after_fork(self)
+        pause_before_fork(self)
 
     def renew(self) -> None:
         """A connection must not be used, nor closed, in another process than its own."""
@@ -159,27 +167,50 @@ class Index:
         self._reader = self._writer = None
         self._reading = threading.RLock()
         self._writing = threading.Lock()
+        self._users = [0, 0]  # the threads that read and write now
         self._namespaces: dict[str, int] = {}
         self._kinds: dict[int, Kind] = {}
         self._shards: dict[int, Shard] = {}
 
     @staticmethod
     def create(path: Path) -> None:
-        """Write an empty database."""
-        connection = sqlite3.connect(path, isolation_level=None)
+        """Write an empty database, unless there is one."""
+        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            connection = sqlite3.connect(staging, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+            finally:
+                connection.close()
+            place_new(staging, path)
         finally:
-            connection.close()
+            staging.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the connections; they are opened again when they are needed."""
         with self._writing, self._reading:
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
-            self._reader = self._writer = None
+            self._close()
+
+    def pause(self) -> bool:
+        """Close the connections until `resume`; False if this thread itself is using one."""
+        if threading.get_ident() in self._users:
+            return False
+        self._writing.acquire()
+        self._reading.acquire()
+        self._close()
+        return True
+
+    def resume(self) -> None:
+        """Let other threads in again."""
+        self._reading.release()
+        self._writing.release()
+
+    def _close(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
 
     def check(self) -> None:
         """Make sure that the database can be read and is of a known version.
@@ -206,13 +237,19 @@ class Index:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one state of the database throughout."""
         with self._reading, self._explained():
+            if self._reader is not None and self._frozen not in (None, self._state()):
+                self._reader.close()  # somebody else writes here after all
+                self._reader = None
             if self._reader is None:
                 self._reader = self._open_to_read()
-            self._reader.execute("BEGIN")
+            self._users[0] = threading.get_ident()
             try:
+                self._reader.execute("BEGIN")
                 yield self._reader
             finally:
-                self._reader.execute("COMMIT")
+                self._users[0] = 0
+                if self._reader.in_transaction:
+                    self._reader.execute("COMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:
@@ -234,16 +271,20 @@ class Index:
                     self._writer = self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
                     self._writer.execute("PRAGMA synchronous = FULL")
                     self._writer.execute("PRAGMA cache_size = -65536")
-                self._writer.execute("BEGIN IMMEDIATE")
+                    self._writer.execute("PRAGMA secure_delete = 1")  # not every SQLite does
+                self._users[1] = threading.get_ident()
                 try:
+                    # Inside, as Ctrl-C while it waits is raised when it has the lock.
+                    self._writer.execute("BEGIN IMMEDIATE")
                     yield Writing(self, self._writer)
                     self._writer.execute("COMMIT")
                 except BaseException:
+                    self._kinds.clear()  # a number may mean another kind soon
                     if self._writer.in_transaction:
                         self._writer.execute("ROLLBACK")
-                    self._kinds.clear()  # a number may mean another kind now
                     raise
         finally:
+            self._users[1] = 0
             self._writing.release()
 
     def tidy(self) -> None:
@@ -388,6 +429,7 @@ class Index:
 
     def _open_to_read(self) -> sqlite3.Connection:
         uri = self.path.absolute().as_uri()
+        self._frozen = None
         if not self.read_only:
             return self._connect(f"{uri}?mode=rw", "PRAGMA query_only = 1")
         try:
@@ -396,8 +438,18 @@ class Index:
             log = self.path.with_name(f"{self.path.name}-wal")
             if log.exists() and log.stat().st_size:
                 raise
-            # A folder that nobody can write to: nothing changes there.
+            # A folder that this process cannot write to, and nobody does now.
+            self._frozen = self._state()
             return self._connect(f"{uri}?immutable=1", "SELECT 1 FROM kinds")
+
+    def _state(self) -> tuple[int, ...]:
+        """What is another one as soon as somebody has written."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        try:
+            found = self.path.stat()
+        except OSError:  # opening it will tell
+            return ()
+        return found.st_mtime_ns, found.st_size, log.exists() and log.stat().st_size
 
     def _connect(self, uri: str, *statements: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -467,6 +519,10 @@ class Index:
                     f"the index of {self.name} cannot be opened ({error}): make the folder writable, or "
                     "open the store with read_only=True."
                 ) from error
+            if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
+                raise InputError(
+                    f"{self.name} cannot hold that ({error}): texts must be str, numbers must be int."
+                ) from error
             raise StoreError(
                 f"the index of {self.name} is damaged ({error}): run `cocom index verify --repair` to make "
                 "it anew from the shards."
@@ -484,6 +540,7 @@ class Writing:
 
     def __init__(self, index: Index, database: sqlite3.Connection) -> None:
         self.database = database
+        self.written: list[str] = []  # files of shards that are new
         self._index = index
 
     def namespace(self, name: str) -> int:
@@ -492,7 +549,8 @@ class Writing:
 
     def forget(self, namespace: str, ids: Iterable[str]) -> int:
         """Drop passages; how many were there."""
-        rows = [(self.namespace(namespace), id) for id in ids]
+        number = self.namespace(namespace)
+        rows = [(number, id) for part in _parts(list(ids)) for id in part]
         self.database.executemany("DELETE FROM recent WHERE namespace = ? AND id = ?", rows)
         cursor = self.database.executemany(
             "DELETE FROM entries WHERE namespace = ? AND id = ?", rows
@@ -614,6 +672,8 @@ class Writing:
 
 
 def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many ids at a time as a statement takes; what cannot be one is nowhere."""
+    ids = [id for id in ids if is_name(id)]
     return (ids[i : i + _MOST_PARAMETERS] for i in range(0, len(ids), _MOST_PARAMETERS))
 
 

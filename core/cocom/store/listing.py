@@ -148,7 +148,7 @@ def sources(store: DiskStore) -> list[SourceRecord]:
             "ORDER BY source",
             (store.name,),
         )
-        return [SourceRecord(*row[:-1], finished=bool(row[-1])) for row in rows]
+        return [SourceRecord(*row) for row in [(*row[:-1], bool(row[-1])) for row in rows]]
 
 
 def failures(store: DiskStore) -> list[tuple[str, Failure]]:

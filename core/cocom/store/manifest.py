@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
@@ -11,7 +12,7 @@ from typing import get_args
 from cocom.errors import InputError, StoreError
 from cocom.store.quantization import Quantization
 
-__all__ = ["Manifest", "read_manifest", "write_manifest"]
+__all__ = ["Manifest", "place_new", "read_manifest", "write_manifest"]
 
 NAME = "store.json"
 _FORMAT = "cocom.store"
@@ -46,15 +47,31 @@ class Manifest:
             )
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the file, whole or not at all."""
-    staging = folder / f".{NAME}.{os.getpid()}.tmp"
+def write_manifest(folder: Path, manifest: Manifest) -> bool:
+    """Write the file, whole or not at all; False if there is one."""
+    staging = folder / f".{NAME}.{uuid.uuid4().hex}.tmp"
     content = {"format": _FORMAT, "version": _VERSION, **asdict(manifest)}
-    with staging.open("w") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(folder / NAME)
+    try:
+        with staging.open("w") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return place_new(staging, folder / NAME)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def place_new(staging: Path, target: Path) -> bool:
+    """Give a finished file its name, unless another process took that first; whether it has it."""
+    try:
+        target.hardlink_to(staging)
+    except FileExistsError:
+        return False
+    except (OSError, NotImplementedError):  # a file system without links: next to at once
+        if target.exists():
+            return False
+        staging.replace(target)
+    return True
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:

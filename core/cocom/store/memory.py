@@ -17,6 +17,7 @@ from cocom.store.protocol import (
     Kind,
     Verified,
     check_entries,
+    check_ids,
     check_namespace,
 )
 
@@ -75,6 +76,7 @@ class MemoryStore(ContextStore):
     ) -> list[Entry | None]:
         """The entries of ids, in order; None for an id that is not there."""
         found: list[Entry | None] = []
+        ids = check_ids(ids)
         with self._kept.lock:
             for id in ids:
                 entry = self._kept.use((self._name, id))
@@ -87,11 +89,13 @@ class MemoryStore(ContextStore):
 
     def contains(self, ids: Sequence[str]) -> list[bool]:
         """For each id, whether it is there, if only as a text."""
+        ids = check_ids(ids)
         with self._kept.lock:
             return [(self._name, id) in self._kept.entries for id in ids]
 
     def delete(self, ids: Sequence[str]) -> int:
         """Drop entries; how many were there."""
+        ids = check_ids(ids)
         with self._kept.lock:
             return sum(self._kept.drop((self._name, id)) for id in ids)
 

@@ -14,7 +14,17 @@ from cocom.errors import FingerprintError, InputError
 from cocom.identity import passage_id
 from cocom.store.quantization import Quantization
 
-__all__ = ["ContextStore", "Entry", "Kind", "Problem", "Verified", "check_entries"]
+__all__ = [
+    "ContextStore",
+    "Entry",
+    "Kind",
+    "Problem",
+    "Verified",
+    "check_entries",
+    "check_ids",
+    "check_namespace",
+    "is_name",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,16 @@ class ContextStore(ABC):
     `store[id]`, `store[id] = entry`, `id in store` and `del store[id]`, with `len` and iteration over ids.
     Passages of several models and rates may lie in one store: their ids differ.
     """
+
+    @property
+    def durable(self) -> bool:
+        """Whether it outlives the process."""
+        return False
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it cannot be changed."""
+        return False
 
     @abstractmethod
     def put(self, entries: Mapping[str, Entry]) -> None:
@@ -250,6 +270,28 @@ class ContextStore(ABC):
         self.close()
 
 
+def is_name(text: object) -> bool:
+    """Whether something can be an id, or the name of a namespace: a text of whole characters."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """Ids as a list.
+
+    Raises:
+        InputError: They are a single text.
+    """
+    if isinstance(ids, str):
+        raise InputError("ids must be a sequence of ids, got a single text: use a list of it.")
+    return list(ids)
+
+
 def check_entries(entries: Mapping[str, Entry]) -> None:
     """Make sure that ids are those of their entries, as far as these tell.
 
@@ -258,8 +300,24 @@ def check_entries(entries: Mapping[str, Entry]) -> None:
     """
     for id, entry in entries.items():
         contexts = entry.contexts
+        if not id or not is_name(id):
+            raise InputError(f"an id must be a text of whole characters, got {id!r}.")
+        for name, value in (("text", entry.text), ("query", entry.query)):
+            if not isinstance(value, str | None):
+                raise InputError(
+                    f"the {name} of passage {id} must be a text or None, got {type(value).__name__}."
+                )
+        if entry.text is None and entry.query is not None:
+            raise InputError(
+                f"passage {id} has a query but no text: give the text too, or neither."
+            )
         if contexts is None:
             continue
+        if contexts.embeddings.ndim != 2:
+            raise InputError(
+                f"the context embeddings of passage {id} have shape {tuple(contexts.embeddings.shape)}, but "
+                "expected (embeddings, hidden): give the vectors of a passage as rows."
+            )
         if contexts.rate != entry.rate:
             raise InputError(
                 f"passage {id} has rate {entry.rate}, but its context embeddings have rate {contexts.rate}: "
@@ -279,8 +337,10 @@ def check_namespace(name: str) -> str:
     """The name of a namespace, as it is.
 
     Raises:
-        InputError: It is not a text.
+        InputError: It is not a text, or has half a character in it.
     """
-    if not isinstance(name, str):
-        raise InputError(f"the name of a namespace must be a text, got {type(name).__name__}.")
+    if not is_name(name):
+        raise InputError(
+            f"the name of a namespace must be a text of whole characters, got {name!r}."
+        )
     return name

@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
-import torch
+import numpy as np
 
 from cocom.errors import StoreError
-from cocom.store.files import LocalFiles, Span
+from cocom.store.files import ShardFiles, Span
 from cocom.store.index import Located
 from cocom.store.protocol import Entry
-from cocom.store.record import (
-    Record,
-    as_bytes,
-    decode,
-    decode_words,
-    empty_row,
-    row_sizes,
-)
+from cocom.store.record import Bytes, Record, decode, decode_words, room, row_sizes
 
 __all__ = ["Raw", "read_raw"]
 
 Key = TypeVar("Key")
 
 
-@dataclass(frozen=True)
-class Raw:
+class Raw(NamedTuple):
     """A passage as it was read, not looked at yet.
 
     Attributes:
         place: Where it lies.
-        values: Embeddings as they are kept, shape (rows, hidden); None if not asked for.
-        scales: Their scales, if they are quantised.
+        values: Bytes of its embeddings as they are kept; None if not asked for.
+        scales: Bytes of their scales, if they are quantised.
         words: Text and query; None if not asked for.
     """
 
     place: Located
-    values: torch.Tensor | None
-    scales: torch.Tensor | None
+    values: Bytes | None
+    scales: Bytes | None
     words: bytes | bytearray | None
 
     def entry(self) -> Entry:
@@ -50,26 +41,23 @@ class Raw:
         """
         kind, facts = self.place.kind, self.place.facts
         text, query = (None, None) if self.words is None else decode_words(kind, facts, self.words)
-        contexts = None if self.values is None else decode(kind, facts, self.values, self.scales)
+        contexts = None
+        if self.values is not None and self.scales is not None:
+            contexts = decode(kind, facts, self.values, self.scales)
         return Entry(text, kind.rate, query, contexts)
 
     def record(self) -> Record:
         """The passage as it is written, to be written again; errors as `entry`."""
         self.entry()
         assert self.values is not None
+        assert self.scales is not None
         assert self.words is not None
-        values, *scales = as_bytes([t for t in (self.values, self.scales) if t is not None])
-        return Record(
-            self.place.kind,
-            self.place.facts,
-            values,
-            scales[0] if scales else b"",
-            bytes(self.words),
-        )
+        place = self.place
+        return Record(place.kind, place.facts, self.values, self.scales, bytes(self.words))
 
 
 def read_raw(
-    files: LocalFiles,
+    files: ShardFiles,
     located: Mapping[Key, Located],
     *,
     texts: bool = True,
@@ -90,33 +78,30 @@ def read_raw(
     spans: list[Span] = []
     read: dict[Key, Raw] = {}
     for key, place in located.items():
-        values, scales = empty_row(place.kind, place.facts.rows) if embeddings else (None, None)
-        if embeddings:
-            _to_read(place, [part for part in (values, scales) if part is not None], spans)
-        words = _words(place, spans) if texts else None
-        read[key] = Raw(place, values, scales, words)
+        values, scales = _embeddings(place, spans) if embeddings else (None, None)
+        read[key] = Raw(place, values, scales, _words(place, spans) if texts else None)
     files.fill(spans)
     return read
 
 
-def _to_read(place: Located, room: Sequence[torch.Tensor], spans: list[Span]) -> None:
-    """Where the bytes of embeddings and scales come from: a shard, or the index itself."""
-    parts = as_bytes(room)
+def _embeddings(place: Located, spans: list[Span]) -> tuple[Bytes, Bytes]:
+    """Memory for the embeddings of a passage; filled, or with what is to be read into it."""
+    facts = place.facts
+    values, scales = room(place.kind, facts.rows)
     if place.shard is not None:
-        starts = (place.shard.values_at, place.shard.scales_at)
-        spans += [
-            Span(place.shard.name, at + place.start * size, into)
-            for into, at, size in zip(parts, starts, row_sizes(place.kind), strict=False)
-        ]
-        return
+        value_size, scale_size = row_sizes(place.kind)
+        name, start = place.shard.name, place.start
+        spans.append(Span(name, place.shard.values_at + start * value_size, values))
+        if scale_size:
+            spans.append(Span(name, place.shard.scales_at + start * scale_size, scales))
+        return values, scales
     if place.inline is None:
-        raise StoreError(f"passage {place.facts.id} is listed, but not there")
-    for into, data in zip(parts, (place.inline.values, place.inline.scales), strict=False):
+        raise StoreError(f"passage {facts.id} is listed, but not there")
+    for into, data in ((values, place.inline.values), (scales, place.inline.scales)):
         if len(into) != len(data):
-            raise StoreError(
-                f"passage {place.facts.id} has {len(data)} bytes instead of {len(into)}"
-            )
-        into[:] = data
+            raise StoreError(f"passage {facts.id} has {len(data)} bytes instead of {len(into)}")
+        into[:] = np.frombuffer(data, np.uint8)
+    return values, scales
 
 
 def _words(place: Located, spans: list[Span]) -> bytes | bytearray:
@@ -124,6 +109,5 @@ def _words(place: Located, spans: list[Span]) -> bytes | bytearray:
         return place.inline.words
     words = bytearray(max(place.facts.text_size, 0) + max(place.facts.query_size, 0))
     if words and place.shard is not None:
-        at = place.shard.words_at + place.words_at
-        spans.append(Span(place.shard.name, at, memoryview(words)))
+        spans.append(Span(place.shard.name, place.shard.words_at + place.words_at, words))
     return words

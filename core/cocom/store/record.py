@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import xxhash
 
@@ -19,11 +21,11 @@ from cocom.store.quantization import Quantization, dequantize, quantize, row_byt
 __all__ = [
     "Facts",
     "Record",
-    "as_bytes",
+    "as_tensors",
     "decode",
     "decode_words",
-    "empty_row",
     "encode",
+    "room",
     "row_sizes",
 ]
 
@@ -34,11 +36,11 @@ _DTYPES = {
 _STORED = {"int8": torch.int8, "fp8": torch.float8_e4m3fn}
 _SCALES = {"int8": torch.bfloat16, "fp8": torch.float32}
 
-Buffer = bytes | bytearray | memoryview
+Bytes = npt.NDArray[np.uint8]
+Buffer = Any  # bytes, a bytearray, a memoryview or an array: what is made of bytes
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a passage beside its embeddings and words.
 
     Attributes:
@@ -139,43 +141,45 @@ def encode(id: str, entry: Entry, *, texts: bool, quantization: Quantization) ->
     )
 
 
+@lru_cache
 def row_sizes(kind: Kind) -> tuple[int, int]:
     """Bytes of one embedding's values, and of its scales."""
     return row_bytes(kind.hidden, _DTYPES[kind.dtype], kind.quantization)
 
 
-def empty_row(kind: Kind, rows: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Room for the values and the scales of some embeddings, to be read into."""
-    _, scale_bytes = row_sizes(kind)
-    values = torch.empty(
-        (rows, kind.hidden), dtype=_STORED.get(kind.quantization, _DTYPES[kind.dtype])
-    )
-    if not scale_bytes:
-        return values, None
-    dtype = _SCALES[kind.quantization]
-    return values, torch.empty((rows, scale_bytes // dtype.itemsize), dtype=dtype)
+def room(kind: Kind, rows: int) -> tuple[Bytes, Bytes]:
+    """Memory for the values and the scales of some embeddings, to be filled."""
+    values, scales = row_sizes(kind)
+    return np.empty(rows * values, np.uint8), np.empty(rows * scales, np.uint8)
 
 
-def decode(
-    kind: Kind, facts: Facts, values: torch.Tensor, scales: torch.Tensor | None
-) -> ContextEmbeddings:
-    """Context embeddings as they were put, or dequantised.
+def as_tensors(
+    kind: Kind, values: Bytes, scales: Bytes
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """That memory as values, shape (rows, hidden), and scales, shape (rows, scales of a row)."""
+    dtype = _STORED.get(kind.quantization, _DTYPES[kind.dtype])
+    tensor = torch.from_numpy(values).view(dtype).view(-1, kind.hidden)
+    if not len(scales):
+        return tensor, None
+    return tensor, torch.from_numpy(scales).view(_SCALES[kind.quantization]).view(len(tensor), -1)
+
+
+def decode(kind: Kind, facts: Facts, values: Bytes, scales: Bytes) -> ContextEmbeddings:
+    """Context embeddings as they were put, or dequantised, in the memory given.
 
     Raises:
         StoreError: They are not what was written.
     """
-    data = _bytes(values)
-    scale_data = b"" if scales is None else _bytes(scales)
-    found = _checksum(facts.id, facts.rows, facts.tokens, facts.windows, data, scale_data)
+    found = _checksum(facts.id, facts.rows, facts.tokens, facts.windows, values, scales)
     if found != facts.checksum:
         raise StoreError(
             f"the embeddings of passage {facts.id} are damaged: their checksum is {found & _MASK:016x} "
             f"instead of {facts.checksum & _MASK:016x}"
         )
     return ContextEmbeddings(
-        embeddings=dequantize(values, scales, _DTYPES[kind.dtype]),
+        embeddings=dequantize(*as_tensors(kind, values, scales), _DTYPES[kind.dtype]),
         rate=kind.rate,
-        windows=tuple(Window(*window) for window in json.loads(facts.windows)),
+        windows=_windows(facts.windows),
         text_tokens=facts.tokens,
         fingerprint=kind.fingerprint,
     )
@@ -204,6 +208,12 @@ def decode_words(kind: Kind, facts: Facts, words: Buffer) -> tuple[str | None, s
     return text, query
 
 
+@lru_cache(4096)
+def _windows(listing: str) -> tuple[Window, ...]:
+    """Windows from JSON; most passages have the same."""
+    return tuple(Window(*window) for window in json.loads(listing))
+
+
 _MASK = (1 << 64) - 1
 
 
@@ -218,8 +228,3 @@ def _checksum(id: str, rows: int, tokens: int, windows: str, *data: Buffer) -> i
 def _bytes(tensor: torch.Tensor) -> memoryview:
     array: Any = tensor.contiguous().view(torch.uint8).numpy()
     return memoryview(array).cast("B")
-
-
-def as_bytes(tensors: Sequence[torch.Tensor]) -> list[memoryview]:
-    """The memory of tensors, to read from and to write to."""
-    return [_bytes(tensor) for tensor in tensors]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import torch
 import xxhash
 from safetensors import SafetensorError
@@ -26,7 +27,7 @@ from safetensors.torch import save_file
 
 from cocom.errors import StoreError
 from cocom.store.protocol import Kind
-from cocom.store.record import Buffer, Facts, Record, as_bytes, empty_row, row_sizes
+from cocom.store.record import Buffer, Bytes, Facts, Record, as_tensors, room, row_sizes
 
 __all__ = ["SUFFIX", "Header", "Placed", "Shard", "read_entries", "read_header", "write_shard"]
 
@@ -93,13 +94,14 @@ def write_shard(
     placed = _place([(namespace, record.facts) for namespace, record in records])
     listing = _listing(placed)
     rows = sum(record.facts.rows for _, record in records)
-    values, scales = empty_row(kind, rows)
+    values, scales = room(kind, rows)
     _fill(values, [record.values for _, record in records])
+    _fill(scales, [record.scales for _, record in records])
+    embeddings, scale_tensor = as_tensors(kind, values, scales)
     words = b"".join(record.words for _, record in records)
-    tensors = {"embeddings": values, "words": _tensor(words), "entries": _tensor(listing)}
-    if scales is not None:
-        _fill(scales, [record.scales for _, record in records])
-        tensors["scales"] = scales
+    tensors = {"embeddings": embeddings, "words": _tensor(words), "entries": _tensor(listing)}
+    if scale_tensor is not None:
+        tensors["scales"] = scale_tensor
     metadata = {
         "format": _FORMAT,
         "version": str(_VERSION),
@@ -244,11 +246,10 @@ def _listing(placed: Sequence[Placed]) -> bytes:
     return json.dumps(columns, separators=(",", ":")).encode()
 
 
-def _fill(tensor: torch.Tensor, parts: Sequence[Buffer]) -> None:
-    (room,) = as_bytes([tensor])
+def _fill(into: Bytes, parts: Sequence[Buffer]) -> None:
     at = 0
     for part in parts:
-        room[at : at + len(part)] = part
+        into[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
 
 

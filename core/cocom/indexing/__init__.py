@@ -1,0 +1,1 @@
+"""Compresses the passages of a whole index, from where they lie into a store."""

@@ -1,0 +1,114 @@
+"""Passages from Parquet files: one a row, as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cocom.errors import DataError, InputError
+from cocom.indexing.arrow import ROWS, Rows, fields_of, plain_columns
+from cocom.indexing.fields import Fields
+from cocom.indexing.items import Item, ending_at, needed, reason
+from cocom.indexing.stored_file import StoredFile
+
+__all__ = ["Parquet", "open_parquet"]
+
+_PURPOSE = "reading passages from Parquet files"
+_BUFFER = 1 << 20  # bytes of a column that are read at a time
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """Parquet files, one after the other.
+
+    Attributes:
+        name: Absolute path of the file or folder, or the URL.
+        size: Rows of all files.
+        files: Each with the fields of its rows.
+    """
+
+    name: str
+    size: int
+    files: tuple[tuple[StoredFile, Fields], ...]
+
+    def read(self) -> Iterator[Item]:
+        """One item for each row."""
+        return ending_at(self.size, self._items())
+
+    def _items(self) -> Iterator[Item]:
+        position = 0
+        for file, fields in self.files:
+            rows = Rows(fields, file.label, position)
+            with _opened(file) as parquet:
+                names = plain_columns(parquet.schema_arrow, fields.left_out)
+                for group in range(parquet.num_row_groups):
+                    expected = parquet.metadata.row_group(group).num_rows
+                    yield from _group_items(file, parquet, group, names, rows, expected)
+            position = rows.position
+
+
+def open_parquet(
+    name: str, files: Sequence[StoredFile], text_field: str | None, id_field: str | None
+) -> Parquet:
+    """Open Parquet files.
+
+    Args:
+        name: Of the source.
+        files: At least one.
+        text_field: The column that holds the text; None for the first of the usual names.
+        id_field: The column that holds the id; None for `id`, if there is one.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        InputError: A file is damaged, lacks a column or has none for the text, or there are no rows.
+    """
+    size = 0
+    chosen = []
+    for file in files:
+        with _opened(file) as parquet:
+            fields = fields_of(parquet.schema_arrow, text_field, id_field, f"'{file.name}'")
+            chosen.append((file, fields))
+            size += parquet.metadata.num_rows
+    if not size:
+        raise InputError(f"'{name}' has no rows: give another source.")
+    return Parquet(name, size, tuple(chosen))
+
+
+@contextmanager
+def _opened(file: StoredFile) -> Iterator[Any]:
+    pyarrow = needed("pyarrow", _PURPOSE)
+    parquet = needed("pyarrow.parquet", _PURPOSE)
+    with file.open() as stream:
+        try:
+            opened = parquet.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise InputError(
+                f"'{file.name}' is not a readable Parquet file ({reason(error)}): make it anew."
+            ) from error
+        with opened:
+            yield opened
+
+
+def _group_items(
+    file: StoredFile, parquet: Any, group: int, names: list[str], rows: Rows, expected: int
+) -> Iterator[Item]:
+    """The items of one row group; what is damaged there is one of them, and the next group is read."""
+    last = rows.done + expected
+    batches = parquet.iter_batches(ROWS, row_groups=[group], columns=names, use_threads=False)
+    while rows.done < last:
+        try:
+            batch = next(batches, None)
+            damage = "the data end too early"
+        except Exception as error:  # damage shows in many ways
+            if file.remote:  # a connection that broke looks the same, and that passes
+                raise DataError(
+                    f"{file.label}:{rows.done + 1}: '{file.name}' cannot be read on "
+                    f"({reason(error)}): try again."
+                ) from error
+            batch, damage = None, reason(error)
+        if batch is None:
+            yield rows.skip(last - rows.done, damage)
+            return
+        yield from rows.items(batch)
