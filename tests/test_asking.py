@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cocom import Cocom, CocomConfig
+from cocom import Cocom, CocomConfig, DiskStore
 from cocom.asking import ask, load_passages, make_retriever
 from cocom.errors import InputError
 from cocom.testing import tiny_cocom
@@ -46,6 +46,27 @@ def test_answer_equals_calling_the_engine(model, documents) -> None:
     assert "".join(pieces) == direct.text
     assert (result.rate, result.as_text) == (4, 1)
     assert set(result.seconds) == {"retrieve", "compress", "answer"}
+
+
+def test_what_a_store_has_is_not_compressed_again(model, documents, tmp_path, monkeypatch) -> None:
+    retriever = make_retriever("bm25", load_passages(model, [documents]))
+    folder = tmp_path / "store"
+    DiskStore.create(folder).close()
+    options = {"passages": 3, "max_new_tokens": 6}
+    first = ask(model, "Where was Ada born?", retriever, store=folder, **options)
+    assert len(DiskStore(folder)) == len({hit.passage.text for hit in first.hits})
+    again = ask(model, "Where was Ada born?", retriever, **options)
+    compressed: list[str] = []
+    real = model.compress
+
+    def compress(passages, **named):
+        compressed.extend(passages)
+        return real(passages, **named)
+
+    monkeypatch.setattr(model, "compress", compress)
+    kept = ask(model, "Where was Ada born?", retriever, store=DiskStore(folder), **options)
+    assert first.answer == again.answer == kept.answer
+    assert compressed == []
 
 
 def test_more_text_than_passages(model, documents) -> None:

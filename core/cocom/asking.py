@@ -14,6 +14,8 @@ from cocom.engine import Cocom
 from cocom.errors import InputError
 from cocom.retrieval.hits import Hit, Retriever
 from cocom.split import split_text
+from cocom.store import ContextStore
+from cocom.view import CocomView
 
 __all__ = ["AskResult", "ask", "load_passages", "make_retriever"]
 
@@ -76,6 +78,7 @@ def ask(
     rate: int | None = None,
     passages: int = 5,
     as_text: int = 0,
+    store: ContextStore | str | Path | None = None,
     on_text: Callable[[str], None] | None = None,
     **options: Any,
 ) -> AskResult:
@@ -88,22 +91,26 @@ def ask(
         rate: Passage tokens per embedding; None takes the model's first rate.
         passages: How many to read.
         as_text: Leave this many of the best ones as text.
+        store: Where compressed passages are kept, or the folder or URL of a store that is there: what it has
+            is not compressed again, what it lacks is put there. None keeps nothing.
         on_text: Called with each piece of the answer as it is written.
         **options: Fields of `GenerationOptions`.
 
     Raises:
         InputError: `as_text` is negative; else as `Cocom.answer`.
+        CocomError: As `CocomView` for its store.
     """
     if as_text < 0:
         raise InputError(f"as_text must be 0 or more passages, got {as_text}.")
     rate = model.config.check_rate(rate)
+    compress = model.compress if store is None else CocomView(model, store=store).contexts
     started = time.perf_counter()
     hits = tuple(retriever.retrieve(question, passages))
     retrieved = time.perf_counter()
     found = [hit.passage for hit in hits]
     read: list[Passage | ContextEmbeddings] = [
         *found[:as_text],
-        *model.compress(found[as_text:], rate=rate, query=question if model.reads_query else None),
+        *compress(found[as_text:], rate=rate, query=question if model.reads_query else None),
     ]
     compressed = time.perf_counter()
     if on_text is None:

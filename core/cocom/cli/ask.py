@@ -29,6 +29,10 @@ def command(
     retriever: Annotated[
         str, typer.Option(help="bm25, or the name or folder of a sentence-transformers model.")
     ] = "bm25",
+    store: Annotated[
+        str | None,
+        typer.Option(help="Folder or URL of a store: what it has is not compressed again."),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(help="Most tokens of the answer.")] = 64,
     device: shared.Device = None,
     dtype: shared.Dtype = None,
@@ -50,6 +54,7 @@ def command(
         rate=rate,
         passages=passages,
         as_text=as_text,
+        store=store,
         on_text=None if as_json else lambda piece: shared.write(piece, end=""),
         max_new_tokens=max_tokens,
     )
