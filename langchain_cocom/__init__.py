@@ -18,6 +18,7 @@ if find_spec("langchain_core") is None:
 
 from langchain_cocom.chains import CocomRetrievalChain
 from langchain_cocom.chat_models import ChatCocom
+from langchain_cocom.corpus import passages_of
 from langchain_cocom.documents import CocomDocumentCompressor, CocomDocumentTransformer
 from langchain_cocom.expand import ExpandContexts
 from langchain_cocom.llms import CocomLLM
@@ -33,5 +34,6 @@ __all__ = [
     "CocomRetriever",
     "ExpandContexts",
     "format_documents",
+    "passages_of",
     "question_prompt",
 ]

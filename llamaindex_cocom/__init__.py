@@ -14,6 +14,7 @@ from cocom.errors import MissingExtraError
 if find_spec("llama_index.core") is None:
     raise MissingExtraError("llama-index-core", "llamaindex", "llamaindex_cocom")
 
+from llamaindex_cocom.corpus import passages_of
 from llamaindex_cocom.errors import CocomLLMError
 from llamaindex_cocom.llm import CocomLLM
 from llamaindex_cocom.nodes import CompressedNode
@@ -29,5 +30,6 @@ __all__ = [
     "CompressedNode",
     "configure_settings",
     "make_prompt_helper",
+    "passages_of",
     "question_prompt",
 ]

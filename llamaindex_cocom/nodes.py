@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from cocom.references import escape
 from cocom.writer import WrittenPassage
 
-__all__ = ["CompressedNode", "compressed_node"]
+__all__ = ["CompressedNode", "compressed_node", "passage_text"]
 
 
 class CompressedNode(TextNode):
@@ -65,6 +65,11 @@ class CompressedNode(TextNode):
         return [TextBlock(text=text) for text in texts]
 
 
+def passage_text(node: BaseNode) -> str:
+    """What is compressed of a node: its text, without metadata."""
+    return node.get_content(MetadataMode.NONE)
+
+
 def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
     """The node as the model reads it; the very node where it reads just what stands there.
 
@@ -74,7 +79,7 @@ def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
         node: What a retriever found.
         written: What became of its text.
     """
-    text = node.get_content(MetadataMode.NONE)
+    text = passage_text(node)
     metadata = node.get_metadata_str(MetadataMode.LLM)
     if written.text == text and escape(metadata) == metadata:
         return node

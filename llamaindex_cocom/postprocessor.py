@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from cocom import Cocom, CocomView
 from cocom.writer import PassageWriter
 from llamaindex_cocom.bound import BoundToModel
-from llamaindex_cocom.nodes import CompressedNode, compressed_node
+from llamaindex_cocom.nodes import CompressedNode, compressed_node, passage_text
 
 __all__ = ["CocomNodePostprocessor"]
 
@@ -78,7 +78,7 @@ class CocomNodePostprocessor(BoundToModel, BaseNodePostprocessor):
         fresh = [n for n in nodes if not isinstance(n.node, CompressedNode)]
         written = iter(
             self._writer.write(
-                [n.node.get_content(MetadataMode.NONE) for n in fresh],
+                [passage_text(n.node) for n in fresh],
                 query=None if query_bundle is None else query_bundle.query_str,
                 scores=[n.score for n in fresh],
             )

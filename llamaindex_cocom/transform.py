@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field
-from llama_index.core.schema import BaseNode, MetadataMode, TransformComponent
+from llama_index.core.schema import BaseNode, TransformComponent
 
 from cocom import Cocom, CocomView
 from cocom.errors import FingerprintError
 from llamaindex_cocom.bound import BoundToModel
+from llamaindex_cocom.nodes import passage_text
 
 __all__ = ["CocomTransform"]
 
@@ -66,9 +67,9 @@ class CocomTransform(BoundToModel, TransformComponent):
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Compress nodes into the store; those without text stay as they are."""
-        full = [n for n in nodes if n.get_content(MetadataMode.NONE).strip()]
+        full = [n for n in nodes if passage_text(n).strip()]
         references = self.view.compress(
-            [n.get_content(MetadataMode.NONE) for n in full],
+            [passage_text(n) for n in full],
             rate=self.compression_rate,
             batch_tokens=self.batch_tokens,
         )

@@ -11,15 +11,26 @@ import pytest
 from llama_index.core import Settings
 
 CHAT = "Where was Marie Curie born? Warsaw\nWhen did the Brooklyn Bridge open? 24 May 1883\n"
+STORED = """\
+How long is the main span of the Brooklyn Bridge? 486 metres (0 new in the store)
+When did the Tower Bridge open? 30 June 1894 (1 new in the store)
+When did the Tower Bridge open? 30 June 1894 (0 new in the store)
+"""
 SPAN = "486 metres\ncore/cocom/samples/documents/brooklyn_bridge.pdf#page=1"
+BRIDGE = "486 metres\nBrooklyn Bridge\nThe Brooklyn Bridge is a suspension bridge in New York City."
 PRINTED = {
     "langchain_question": "21\n",
     "langchain_history": CHAT,
     "langchain_agent": CHAT,
     "langchain_faiss": SPAN,
+    "langchain_store": STORED,
     "llamaindex_question": "21\nIn May 1884 the showman P. T. Barnum led 21 elephants",
     "llamaindex_chat": CHAT,
     "llamaindex_ingestion": SPAN,
+    "llamaindex_store": STORED,
+    "store_faiss": BRIDGE,
+    "store_lancedb": BRIDGE,
+    "store_qdrant": BRIDGE,
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -31,6 +33,7 @@ from cocom.indexing import lines
 from cocom.indexing.dataset import quiet
 from cocom.indexing.fields import plain_fields
 from cocom.indexing.sources import Item, Source, open_source
+from cocom.indexing.stored_file import StoredFile
 
 pyarrow = cast(Any, pytest.importorskip("pyarrow"))
 parquet = cast(Any, pytest.importorskip("pyarrow.parquet"))
@@ -841,23 +844,96 @@ def test_a_damaged_saved_dataset_is_refused(tmp_path: Path) -> None:
     refused(saved, "cannot be opened")
 
 
-def test_a_configuration_goes_into_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def stored_remotely(path: str, rows: list[dict[str, Any]]) -> str:
+    """The URL of a Parquet file, as the Hub would have it."""
+    url = f"memory://hub/{path}"
+    with fsspec.open(url, "wb") as file:
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=2)
+    return url
+
+
+def builder_of(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, list[str]], **sizes: int
+) -> list[tuple[str, str | None]]:
+    """Lets every dataset be one of these files; returns what is asked for from now on."""
     asked = []
+    splits = {split: SimpleNamespace(num_examples=size) for split, size in sizes.items()}
 
-    def load(path: str, name: str | None, *, streaming: bool) -> dict[str, Any]:
-        asked.append((path, name, streaming))
-        rows = datasets.Dataset.from_list(ROWS[:2]).to_iterable_dataset()
-        rows.info.splits = datasets.SplitDict(
-            train=datasets.SplitInfo(name="train", num_examples=2)
+    def load(path: str, config: str | None) -> Any:
+        asked.append((path, config))
+        return SimpleNamespace(
+            name="parquet",
+            config=SimpleNamespace(data_files=files),
+            info=SimpleNamespace(splits=splits or None),
         )
-        return {"train": rows, "test": rows}
 
-    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset_builder", load)
+    return asked
+
+
+def test_parquet_files_of_the_hub_are_read_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = [stored_remotely("a.parquet", ROWS[:3]), stored_remotely("b.parquet", ROWS[3:5])]
+    urls.append(stored_remotely("c.parquet", [{"text": "last"}, {"id": "no text"}]))
+    asked = builder_of(monkeypatch, {"train": urls, "test": urls[:1]}, train=7)
     source = open_source("hf:owner/name:small@train")
-    assert asked == [("owner/name", "small", True)]
-    assert (source.name, source.size) == ("hf:owner/name:small@train", 2)
-    assert len(read(source)) == 2
-    assert open_source("hf:owner/name@test").name == "hf:owner/name@test"
+    assert asked == [("owner/name", "small")]
+    assert (source.name, source.size) == ("hf:owner/name:small@train", 7)
+    found = read(source)
+    assert [item.key for item in found] == ["p1", "p2", "p3", "p4", "p5", "row:6", "row:7"]
+    assert errors(found) == {"row:7": "row:7: the field 'text' is null: give a text."}
+    other = open_source("hf:owner/name@test")
+    assert (other.name, other.size) == ("hf:owner/name@test", None)
+    assert len(read(other)) == 3
+
+
+def test_what_the_hub_does_not_give_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = [stored_remotely("a.parquet", ROWS[:3]), "memory://hub/missing.parquet"]
+    builder_of(monkeypatch, {"train": urls})
+    items = open_source("hf:owner/name").read()
+    assert [next(items).key for _ in range(3)] == ["p1", "p2", "p3"]
+    with pytest.raises(InputError, match=r"'memory://hub/missing\.parquet' cannot be opened"):
+        next(items)
+
+
+class Breaking(io.BytesIO):
+    """A stream that can be broken."""
+
+    broken = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.broken:
+            raise ConnectionResetError("reset by peer")
+        return super().read(size)
+
+
+def test_a_broken_connection_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = stored_remotely("a.parquet", ROWS[:4])
+    with fsspec.open(url, "rb") as file:
+        stream = Breaking(file.read())
+    source = open_source(url)
+    monkeypatch.setattr(StoredFile, "open", lambda *_, **__: stream)
+    items = source.read()
+    assert next(items).key == "p1"
+    stream.broken = True
+    with pytest.raises(DataError, match=r"a.parquet:3: .*\(ConnectionResetError: reset.*try again"):
+        list(items)
+
+
+def test_a_program_can_end_in_the_middle_of_a_hub_dataset(tmp_path: Path) -> None:
+    rows = [{"text": f"{i} " * 50} for i in range(20_000)]
+    write_table(tmp_path / "train.parquet", rows, row_group_size=2000)
+    code = f"""
+from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources import open_source
+items = open_source("hf:{tmp_path}@train").read()
+print(next(items).key)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("row:1\n", "")
 
 
 def test_the_library_is_quiet_until_the_last_reader_is_done() -> None:
@@ -878,9 +954,10 @@ def test_the_library_is_quiet_until_the_last_reader_is_done() -> None:
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """A web server on this machine, and its files by path."""
+def server() -> Iterator[tuple[str, dict[str, bytes], list[int]]]:
+    """A web server on this machine, its files by path, and how many bytes each answer of it had."""
     files: dict[str, bytes] = {}
+    sent: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -898,6 +975,7 @@ def server() -> Iterator[tuple[str, dict[str, bytes]]]:
             self.send_header("Content-Length", str(len(part)))
             self.end_headers()
             if self.command == "GET":
+                sent.append(len(part))
                 self.wfile.write(part)
 
         do_HEAD = do_GET  # noqa: N815
@@ -908,14 +986,16 @@ def server() -> Iterator[tuple[str, dict[str, bytes]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{web.server_port}", files
+        yield f"http://127.0.0.1:{web.server_port}", files, sent
         web.shutdown()
         thread.join()
 
 
-def test_rows_are_read_over_http(server: tuple[str, dict[str, bytes]], tmp_path: Path) -> None:
+def test_rows_are_read_over_http(
+    server: tuple[str, dict[str, bytes], list[int]], tmp_path: Path
+) -> None:
     pytest.importorskip("aiohttp")
-    url, files = server
+    url, files, _ = server
     files["/rows.jsonl"] = json_lines(ROWS)
     files["/rows.jsonl.gz"] = gzip.compress(json_lines(ROWS))
     files["/rows.parquet"] = write_table(tmp_path / "rows.parquet", ROWS).read_bytes()
@@ -927,6 +1007,20 @@ def test_rows_are_read_over_http(server: tuple[str, dict[str, bytes]], tmp_path:
     refused(f"{url}/missing.jsonl", "there is no file .* or it cannot be reached")
     files["/rows.json"] = b"{}"
     refused(f"{url}/rows.json", "is a JSON file")
+
+
+def test_no_part_of_a_table_is_fetched_twice(
+    server: tuple[str, dict[str, bytes], list[int]], tmp_path: Path
+) -> None:
+    pytest.importorskip("aiohttp")
+    url, files, sent = server
+    columns = {name: [os.urandom(5000).hex() for _ in range(1000)] for name in ("text", "title")}
+    table = pyarrow.table(columns)
+    path = write_table(tmp_path / "rows.parquet", table, compression="none", use_dictionary=False)
+    files["/rows.parquet"] = path.read_bytes()
+    assert count(open_source(f"{url}/rows.parquet")) == 1000
+    assert len(files["/rows.parquet"]) > 20_000_000
+    assert sum(sent) < 1.1 * len(files["/rows.parquet"])
 
 
 def test_what_a_url_cannot_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1123,6 +1217,7 @@ def test_a_missing_package_is_named(
 def test_documents_and_lines_need_no_package() -> None:
     code = """
 import sys
+from cocom.indexing.stored_file import StoredFile
 from cocom.indexing.sources import open_source
 for source in sys.argv[1:]:
     assert list(open_source(source).read())

@@ -7,17 +7,17 @@ import sys
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
 from cocom.cli import shared
+from cocom.errors import InputError
 
 if TYPE_CHECKING:
     from cocom.engine import Cocom
-    from cocom.indexing.build import BuildReport, Progress
+    from cocom.indexing.build import BuildReport, Drop, Progress
     from cocom.indexing.chunks import Engine
-    from cocom.store import DiskStore
 
 __all__ = ["Engines", "Quantization", "build", "update"]
 
@@ -117,16 +117,18 @@ def update(
     _run(locals(), drop="always" if drop_anyway else "safe")
 
 
-def _run(options: dict[str, Any], drop: Literal["never", "safe", "always"]) -> None:
+def _run(options: dict[str, Any], drop: Drop) -> None:
     from cocom.indexing.build import build_index
     from cocom.indexing.sources import open_source
     from cocom.split import split_text
     from cocom.store import DiskStore
 
     as_json = options["as_json"]
+    _check_engine(options)
     model = shared.load_model(
         options["model"], options["device"], options["dtype"], options["base"]
     )
+    rate = model.config.check_rate(options["rate"])  # before there is a store
     source = open_source(
         options["source"],
         split=lambda text: split_text(text, model.config.window, count_tokens=model.count_tokens),
@@ -144,21 +146,22 @@ def _run(options: dict[str, Any], drop: Literal["never", "safe", "always"]) -> N
         opened = DiskStore(options["store"])
     with opened:
         store = opened.namespace(options["namespace"])
-        report = build_index(
-            model,
-            store,
-            source,
-            rate=options["rate"],
-            engine=_engine(model, options),
-            drop=drop,
-            batch_size=options["batch_size"],
-            on_progress=_Teller(),
-        )
+        with _Teller() as teller:
+            report = build_index(
+                model,
+                store,
+                source,
+                rate=rate,
+                engine=_engine(model, options),
+                drop=drop,
+                batch_size=options["batch_size"],
+                on_progress=teller,
+            )
         figures = {
             "source": source.name,
             "store": str(store.path),
             "namespace": store.name,
-            "rate": model.config.check_rate(options["rate"]),
+            "rate": rate,
             "fingerprint": model.fingerprint,
             "in_store": store.count(),
             **dataclasses.asdict(report),
@@ -166,9 +169,18 @@ def _run(options: dict[str, Any], drop: Literal["never", "safe", "always"]) -> N
     if as_json:
         shared.write_json(figures)
     else:
-        shared.write(_as_text(report, store))
+        shared.write(_as_text(report, figures))
     if report.failed:
         raise typer.Exit(1)
+
+
+def _check_engine(options: dict[str, Any]) -> None:
+    workers, gpus = options["workers"], options["gpus_per_worker"]
+    if options["engine"] is Engines.local and (workers != 1 or gpus != 0):
+        raise InputError(
+            f"--workers {workers} and --gpus-per-worker {gpus:g} are of no use to --engine local, which has "
+            "one model: add --engine ray, or leave them out."
+        )
 
 
 def _engine(model: Cocom, options: dict[str, Any]) -> Engine:
@@ -200,26 +212,33 @@ class _Teller:
 
         self._meter = Meter()
         self._last = time.monotonic()
+        self._open = False  # a line that is not ended
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._open:
+            sys.stderr.write("\n")
 
     def __call__(self, progress: Progress) -> None:
         line = self._meter.line(progress)
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{line}\x1b[K")
-            if progress.position == progress.size:
-                sys.stderr.write("\n")
+            self._open = True
         elif time.monotonic() - self._last >= _SECONDS:
             self._last = time.monotonic()
             sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
-def _as_text(report: BuildReport, store: DiskStore) -> str:
+def _as_text(report: BuildReport, figures: dict[str, Any]) -> str:
     lines = [
         f"{report.passages:,} passages read: {report.new:,} compressed, {report.kept:,} there already, "
         f"{report.failed:,} failed, {report.dropped:,} deleted; {report.seconds:.1f} s, "
         f"{report.new / max(report.seconds, 1e-9):,.0f} compressed a second.",
-        f"The store '{store.path}' holds {store.count():,} passages"
-        + (f" in namespace {store.name!r}." if store.name else "."),
+        f"The store '{figures['store']}' holds {figures['in_store']:,} passages"
+        + (f" in namespace {figures['namespace']!r}." if figures["namespace"] else "."),
     ]
     if report.recovered:
         lines.append(f"{report.recovered:,} passages of an interrupted run were taken up.")

@@ -31,14 +31,16 @@ def command(
 
     with DiskStore(store) as opened:
         found = statistics(opened)
-        listed = {
-            name: [(source, f.key, f.message) for source, f in failed(opened.namespace(name))]
-            for name in found.passages
-        }
+        listed: Failures | None = None
+        if failures:
+            listed = {
+                name: [(source, f.key, f.message) for source, f in failed(opened.namespace(name))]
+                for name in found.passages
+            }
         if as_json:
-            shared.write_json(_as_dict(opened, found, listed if failures else None))
+            shared.write_json(_as_dict(opened, found, listed))
         else:
-            shared.write(_as_text(opened, found, listed if failures else None))
+            shared.write(_as_text(opened, found, listed))
 
 
 Failures = dict[str, list[tuple[str, str, str]]]

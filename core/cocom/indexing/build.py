@@ -6,22 +6,29 @@ finished is in the store.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from cocom.engine import Cocom
 from cocom.errors import InputError
 from cocom.identity import passage_id
 from cocom.indexing.chunks import Chunk, Done, Engine
+from cocom.indexing.incoming import finished, remove_stale
 from cocom.indexing.items import Item, Source
 from cocom.indexing.local import LocalEngine
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt, unlisted
 from cocom.store.listing import Failure, Listing
+from cocom.store.protocol import Problem
 
-__all__ = ["BuildReport", "Progress", "build_index"]
+__all__ = ["BuildReport", "Drop", "Progress", "build_index"]
+
+_log = logging.getLogger(__name__)
+
+Drop = Literal["never", "safe", "always"]
 
 _FAILURES = 20  # told one by one; the store knows them all
 
@@ -34,7 +41,7 @@ class Progress:
         passages: Read from the source.
         new: Compressed.
         kept: In the store already.
-        failed: That could not be read or compressed.
+        failed: That could not be read or compressed, equal ones included.
         position: Units of the source's size read.
         size: Its size, or None if it is not known.
         seconds: Since the build began.
@@ -57,7 +64,7 @@ class BuildReport:
         passages: Read from the source.
         new: Compressed; equal passages once.
         kept: In the store already, equal ones in the source included.
-        failed: That could not be read or compressed.
+        failed: That could not be read or compressed, equal ones included.
         dropped: Deleted, because the source does not have them any more.
         recovered: Taken up from what an interrupted build had finished but not yet written down.
         not_dropped: Why nothing was deleted though it was asked for, or None.
@@ -83,7 +90,7 @@ def build_index(
     *,
     rate: int | None = None,
     engine: Engine | None = None,
-    drop: Literal["never", "safe", "always"] = "never",
+    drop: Drop = "never",
     batch_size: int = 512,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> BuildReport:
@@ -98,9 +105,10 @@ def build_index(
         rate: Passage tokens per embedding; None takes the model's first rate.
         engine: What compresses; None compresses with `model`, here.
         drop: Whether to delete passages that the source had when it was last read and has no more: "never",
-            "safe" (unless a part of the source could not be read, which may be where they are) or "always".
-        batch_size: Passages of a chunk, which are lost together if the process is killed.
-        on_progress: Called after every chunk.
+            "safe" (unless a part of the source could not be read, which may be where they are, or it gave
+            nothing at all) or "always".
+        batch_size: Passages of a chunk, about, which are lost together if the process is killed.
+        on_progress: Called after every chunk, and while what is there already is skipped.
 
     Raises:
         InputError: The model compresses for a question, or a bad value.
@@ -114,15 +122,20 @@ def build_index(
         )
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}.")
+    if drop not in get_args(Drop):
+        raise InputError(f"drop must be one of {', '.join(get_args(Drop))}, got {drop!r}.")
     rate = model.config.check_rate(rate)
-    build = _Build(model.fingerprint, store, source, rate, batch_size)
-    for done in (engine or LocalEngine(model)).run(build.chunks(), store, rate):
-        build.finished(done)
-        if on_progress is not None:
-            on_progress(build.progress())
+    build = _Build(model.fingerprint, store, source, rate, batch_size, on_progress)
+    running = (engine or LocalEngine(model)).run(build.chunks(), store, rate)
+    try:
+        for done in running:
+            build.finished(done)
+            build.tell()
+    finally:
+        if isinstance(running, Generator):
+            running.close()  # whatever it has started ends now
     report = build.report(drop)
-    if on_progress is not None:
-        on_progress(build.progress())
+    build.tell()
     if report.new or report.dropped or report.recovered:
         store.compact()
     return report
@@ -132,7 +145,13 @@ class _Build:
     """Counts, and what the source had, of one build."""
 
     def __init__(
-        self, fingerprint: str, store: DiskStore, source: Source, rate: int, batch_size: int
+        self,
+        fingerprint: str,
+        store: DiskStore,
+        source: Source,
+        rate: int,
+        batch_size: int,
+        on_progress: Callable[[Progress], None] | None,
     ) -> None:
         self._started = time.perf_counter()
         self._fingerprint = fingerprint
@@ -140,11 +159,18 @@ class _Build:
         self._source = source
         self._rate = rate
         self._batch_size = batch_size
-        self._recovered = adopt(store, unlisted(store), [])
+        self._on_progress = on_progress
+        problems: list[Problem] = []
+        self._recovered = adopt(store, [*unlisted(store), *finished(store)], problems)
+        remove_stale(store)
+        for problem in problems:
+            _log.warning(
+                "%s of an interrupted run cannot be taken up: %s", problem.where, problem.what
+            )
         self._listing = Listing(store, source.name, fingerprint, rate)
         self._passages = self._new = self._kept = self._failed = self._unread = 0
         self._position = 0
-        self._in_work: set[str] = set()
+        self._in_work: dict[str, list[str]] = {}  # keys of equal passages, by id
 
     def chunks(self) -> Iterator[Chunk]:
         """What is to be compressed, as the source is read."""
@@ -155,6 +181,8 @@ class _Build:
             if len(chunk.texts) >= self._batch_size:
                 yield chunk
                 chunk = Chunk({}, {})
+            else:
+                self.tell()
         if chunk.texts:
             yield chunk
 
@@ -162,54 +190,69 @@ class _Build:
         """Texts and keys, by id, of what the store does not have and nobody is compressing."""
         unread = [Failure(item.key, item.error) for item in items if item.error is not None]
         texts: dict[str, str] = {}
-        keys: dict[str, str] = {}
+        keys: dict[str, list[str]] = {}
         for item in items:
             if item.passage is not None:
                 id = passage_id(self._fingerprint, self._rate, item.passage.text)
                 texts.setdefault(id, item.passage.text)
-                keys.setdefault(id, item.key)
+                keys.setdefault(id, []).append(item.key)
         there = {
             id for id, found in zip(texts, self._store.contains(list(texts)), strict=True) if found
         }
         self._listing.mark(there, unread)
         new = [id for id in texts if id not in there and id not in self._in_work]
-        self._in_work.update(new)
+        for id in texts.keys() - there:
+            self._in_work.setdefault(id, []).extend(keys[id])
         self._passages += len(items)
         self._unread += len(unread)
-        self._kept += len(items) - len(unread) - len(new)
+        self._kept += sum(len(keys[id]) for id in there)
         self._failed += len(unread)
         self._position = items[-1].position
-        return {id: texts[id] for id in new}, {id: keys[id] for id in new}
+        return {id: texts[id] for id in new}, {id: keys[id][0] for id in new}
 
     def finished(self, done: Done) -> None:
         """Count a chunk."""
-        self._listing.mark(done.ids, done.failures)
-        self._in_work.difference_update(done.ids)
+        for id in done.ids:
+            self._kept += len(self._in_work.pop(id, [id])) - 1
+        failures = [failure for first in done.failures for failure in self._equal(first)]
+        self._listing.mark(done.ids, failures)
         self._new += len(done.ids)
-        self._failed += len(done.failures)
+        self._failed += len(failures)
 
-    def progress(self) -> Progress:
-        """Where the build is."""
-        return Progress(
-            self._passages,
-            self._new,
-            self._kept,
-            self._failed,
-            self._position,
-            self._source.size,
-            time.perf_counter() - self._started,
-        )
+    def _equal(self, first: Failure) -> list[Failure]:
+        """The failures of all passages that are equal to one that failed."""
+        id = next((id for id, keys in self._in_work.items() if keys[0] == first.key), "")
+        return [Failure(key, first.message) for key in self._in_work.pop(id, [first.key])]
 
-    def report(self, drop: str) -> BuildReport:
+    def tell(self) -> None:
+        """Tell where the build is."""
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    self._passages,
+                    self._new,
+                    self._kept,
+                    self._failed,
+                    self._position,
+                    self._source.size,
+                    time.perf_counter() - self._started,
+                )
+            )
+
+    def report(self, drop: Drop) -> BuildReport:
         """What was done, after the last chunk."""
         not_dropped = None
-        if drop == "safe" and self._unread:
+        if drop == "safe" and not self._passages:
+            not_dropped = (
+                "the source gave no passages at all, so that all it gave before would go: mend it, or "
+                "drop anyway"
+            )
+        elif drop == "safe" and self._unread:
             not_dropped = (
                 f"{self._unread} items of the source could not be read, so passages that are there may "
                 "seem to have vanished: mend them, or drop anyway"
             )
-        dropping = drop == "always" or (drop == "safe" and not self._unread)
-        dropped = self._listing.finish(drop=dropping)
+        dropped = self._listing.finish(drop=drop != "never" and not_dropped is None)
         return BuildReport(
             self._passages,
             self._new,

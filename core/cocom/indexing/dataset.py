@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import warnings
@@ -16,6 +17,8 @@ from cocom.indexing.arrow import ROWS, Rows, fields_of
 from cocom.indexing.fields import Fields
 from cocom.indexing.folders import is_divided, is_saved, with_split
 from cocom.indexing.items import Item, ending_at, needed, reason
+from cocom.indexing.parquet import Parquet, open_split
+from cocom.indexing.stored_file import StoredFile, is_url
 
 __all__ = ["HuggingFace", "open_dataset", "open_saved", "quiet"]
 
@@ -85,7 +88,9 @@ def open_saved(
     return _source(name, dataset, len(dataset), text_field, id_field)
 
 
-def open_dataset(source: str, text_field: str | None, id_field: str | None) -> HuggingFace:
+def open_dataset(
+    source: str, text_field: str | None, id_field: str | None
+) -> HuggingFace | Parquet:
     """Open a dataset, read over the network as it is used or from a local folder.
 
     Args:
@@ -108,28 +113,58 @@ def open_dataset(source: str, text_field: str | None, id_field: str | None) -> H
     if folder.is_dir() and is_saved(folder):
         return open_saved(folder, split, text_field, id_field)
     library = _library()
-    splits = _loaded(source, lambda: library.load_dataset(path, config or None, streaming=True))
+    builder = _loaded(source, lambda: library.load_dataset_builder(path, config or None))
+    files = _parquet_files(builder)
+    splits = files or _loaded(source, builder.as_streaming_dataset)
     if split is None and len(splits) == 1:
         (split,) = splits
     split = _chosen(splits, split, source)
-    dataset = splits[split]
-    known = (dataset.info.splits or {}).get(split)
     label = str(folder.resolve()) if folder.is_dir() else path
     name = _PREFIX + label + (f":{config}" if config else "") + f"@{split}"
-    size = known.num_examples if known is not None else None
-    return _source(name, dataset, size or None, text_field, id_field)
+    known = (builder.info.splits or {}).get(split)
+    size = (known.num_examples if known is not None else None) or None
+    if files:
+        return open_split(name, files[split], size, text_field, id_field)
+    return _source(name, splits[split], size, text_field, id_field)
+
+
+def _parquet_files(builder: Any) -> dict[str, list[StoredFile]]:
+    """The files of each split of a dataset that is nothing but Parquet files; else none.
+
+    They are read without the library, which keeps in memory what it has read of a file, and whose threads
+    keep a program from ending that stops in the middle of one (huggingface/datasets#7467).
+    """
+    found = builder.config.data_files if builder.name == "parquet" else None
+    splits = {str(split): list(map(str, paths)) for split, paths in (found or {}).items()}
+    if not all(path.lower().endswith(".parquet") for paths in splits.values() for path in paths):
+        return {}
+    return {
+        split: [StoredFile(path, path, path, None, remote=is_url(path)) for path in paths]
+        for split, paths in splits.items()
+    }
 
 
 def _source(
     name: str, dataset: Any, size: int | None, text_field: str | None, id_field: str | None
 ) -> HuggingFace:
+    rows = _loaded(name, lambda: dataset.with_format("arrow"))
     if size == 0:
         raise InputError(f"'{name}' has no rows: give another source.")
-    rows = _loaded(name, lambda: dataset.with_format("arrow"))
-    first = _loaded(name, lambda: next(iter(rows.iter(batch_size=1)), None))
-    if first is None:
-        raise InputError(f"'{name}' has no rows: give another source.")
-    return HuggingFace(name, size, rows, fields_of(first.schema, text_field, id_field, f"'{name}'"))
+    if dataset.features is not None:
+        schema = dataset.features.arrow_schema
+    else:
+        first = _loaded(name, lambda: _first(rows))
+        if first is None:
+            raise InputError(f"'{name}' has no rows: give another source.")
+        schema = first.schema
+    return HuggingFace(name, size, rows, fields_of(schema, text_field, id_field, f"'{name}'"))
+
+
+def _first(rows: Any) -> Any:
+    """The first row as a table; None if there is none."""
+    first = next(iter(rows.iter(batch_size=1)), None)
+    gc.collect()  # pandas, which reads CSV files, keeps one open in a cycle when its reader is given up
+    return first
 
 
 def _chosen(splits: Any, split: str | None, source: str) -> str:

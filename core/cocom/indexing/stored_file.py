@@ -32,8 +32,12 @@ class StoredFile:
     size: int | None
     remote: bool = False
 
-    def open(self) -> BinaryIO:
+    def open(self, *, ahead: bool = True) -> BinaryIO:
         """The bytes, from the beginning.
+
+        Args:
+            ahead: Whether a URL's bytes are read one after the other, so that it pays to fetch more of
+                them than were asked for.
 
         Raises:
             InputError: The file cannot be opened.
@@ -42,7 +46,8 @@ class StoredFile:
             if not self.remote:
                 return Path(self.location).open("rb")
             system, path = _system(self.location)
-            return cast(BinaryIO, system.open(path, "rb"))
+            options = {} if ahead else {"cache_type": "none"}
+            return cast(BinaryIO, system.open(path, "rb", **options))
         except Exception as error:  # every file system has its own
             raise _not_opened(self.name, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from cocom.store.files import LocalFiles
 from cocom.store.index import Located
 from cocom.store.protocol import Problem
 from cocom.store.reading import read_raw
-from cocom.store.shard import SUFFIX, Placed, Shard, read_entries, read_header
+from cocom.store.shard import SUFFIX, Placed, Shard, read_entries, read_header, to_disk
 
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
@@ -20,20 +21,26 @@ __all__ = ["adopt", "unlisted"]
 
 
 def unlisted(store: DiskStore) -> list[Path]:
-    """Finished shards in the store's folder that the index does not list, oldest first."""
-    listed = {
+    """Finished shards in the store's folder that the index does not list, newest first."""
+    written: dict[Path, int] = {}
+    for path in store.shards.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # compacted meanwhile
+            if path.is_file():
+                written[path] = path.stat().st_mtime_ns
+    listed = {  # afterwards, as it may list what a writer has finished meanwhile
         shard.name
         for dropped in (False, True)
         for shard in store.index.shards(dropped=dropped).values()
     }
-    files = [path for path in store.shards.glob(f"*{SUFFIX}") if path.name not in listed]
-    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    files = [path for path in written if path.name not in listed]
+    return sorted(files, key=lambda path: (written[path], path.name), reverse=True)
 
 
 def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | None = None) -> int:
-    """List the passages of shards in the index, those that it has already excepted.
+    """List the passages of shards in the index, those that it has already excepted: the first counts.
 
-    A shard from another folder is moved into the store's, one with nothing new is removed.
+    A shard from another folder is moved into the store's, one with nothing new is removed. One that is not
+    there any more was taken up by another process.
 
     Args:
         store: The store.
@@ -51,24 +58,41 @@ def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | Non
         try:
             header = read_header(path)
             placed = list(_intact(path, header.shard, read_entries(path, header), problems))
-        except StoreError as error:
+        except (StoreError, FileNotFoundError) as error:
+            if not path.exists():
+                continue
             if problems is None:
                 raise
             problems.append(Problem(path.name, f"{error}; its passages are left out"))
             continue
         with store.writing() as writing:
+            if not path.exists():
+                continue
+            if path.parent == store.shards and writing.lists(path.name):
+                continue  # its writer was not killed, only not done yet
             new = [
                 place
                 for place in placed
                 if not store.index.contains(place.namespace, [place.facts.id])
             ]
             if new:
-                path.replace(store.shards / path.name)
+                _move(path, store.shards)
                 writing.add_shard(header.shard, new)
             else:
                 path.unlink()
         taken += len(new)
     return taken
+
+
+def _move(path: Path, folder: Path) -> None:
+    try:
+        path.replace(folder / path.name)
+        to_disk(folder)
+    except OSError as error:
+        raise StoreError(
+            f"'{path}' cannot be moved to '{folder}' ({error.strerror}): put both on one disk, and make both "
+            "folders writable."
+        ) from error
 
 
 def _intact(

@@ -18,7 +18,7 @@ class Pausable(Protocol):
     """Something that holds what must not be forked."""
 
     def pause(self) -> bool:
-        """Put it away and keep other threads out; False if this thread itself is using it."""
+        """Put it away and keep other threads out; False if that cannot be, as it is in use."""
         ...
 
     def resume(self) -> None:

@@ -22,6 +22,8 @@ def compact(store: DiskStore, most_unused: float) -> None:
         store.write(writing, writing.take_recent())
     for shards in list(_to_merge(store, most_unused)):
         with store.writing() as writing:
+            there = store.index.shards()  # another process may have compacted meanwhile
+            shards = {number: shard for number, shard in shards.items() if number in there}
             store.write(writing, [r for shard in shards.values() for r in _records(store, shard)])
             writing.drop_shards(shards)
     with store.writing():

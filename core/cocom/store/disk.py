@@ -17,7 +17,7 @@ from copy import copy
 from pathlib import Path
 
 from cocom.errors import StoreError
-from cocom.store.files import LocalFiles, ShardFiles
+from cocom.store.files import LocalFiles, ShardFiles, is_damage
 from cocom.store.index import Index, Writing
 from cocom.store.manifest import NAME as MANIFEST
 from cocom.store.manifest import Manifest, read_manifest, write_manifest
@@ -229,6 +229,10 @@ class DiskStore(ContextStore):
                 read = read_raw(self.files, located, texts=texts, embeddings=embeddings)
                 found = {id: raw.entry() for id, raw in read.items()}
             except StoreError as error:
+                if not is_damage(error):
+                    raise StoreError(
+                        f"{self}: {error}: make it readable, or allow more open files."
+                    ) from error
                 raise StoreError(
                     f"{self}: {error}; run `cocom index verify --repair` to drop what is damaged, so that it "
                     "can be compressed again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import OrderedDict
@@ -15,9 +16,10 @@ from cocom.forks import renew_after_fork
 
 Buffer = Any  # writable bytes: a bytearray, or a NumPy array of uint8
 
-__all__ = ["LocalFiles", "ShardFiles", "Span"]
+__all__ = ["LocalFiles", "ShardFiles", "Span", "is_damage"]
 
 _OPEN = 512  # files kept open
+_AT_ONCE = 128  # spans, which may be of as many files
 _THREADS = 16
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -61,6 +63,12 @@ class ShardFiles(Protocol):
         ...
 
 
+def is_damage(error: StoreError) -> bool:
+    """Whether bytes are wrong or lost, not just out of this process's reach."""
+    cause = error.__cause__
+    return not isinstance(cause, OSError) or cause.errno in (errno.ENOENT, errno.EIO)
+
+
 class LocalFiles:
     """Shards in a folder, read with `pread`: mapping them into memory costs cold reads ten times over."""
 
@@ -68,6 +76,7 @@ class LocalFiles:
         self._folder = folder
         self._pool: ThreadPoolExecutor | None = None
         self._removed = False
+        self._most = _OPEN
         self.renew()
         renew_after_fork(self)
 
@@ -79,6 +88,10 @@ class LocalFiles:
 
     def fill(self, spans: Sequence[Span]) -> None:
         """Read all spans; errors as `ShardFiles.fill`."""
+        for begin in range(0, len(spans), _AT_ONCE):
+            self._fill(spans[begin : begin + _AT_ONCE])
+
+    def _fill(self, spans: Sequence[Span]) -> None:
         later = [
             (handle, span)
             for handle, span in ((self._open(span.name), span) for span in spans)
@@ -87,7 +100,11 @@ class LocalFiles:
         if len(later) == 1:
             later[0][0].read(later[0][1])
         elif later:
-            for done in [self._threads().submit(handle.read, span) for handle, span in later]:
+            with self._lock:  # or another thread may close the pool in between
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cocom-store")
+                reading = [self._pool.submit(handle.read, span) for handle, span in later]
+            for done in reading:
                 done.result()
 
     def remove(self, name: str) -> bool:
@@ -119,18 +136,20 @@ class LocalFiles:
         with self._lock:
             handle = self._files.get(name)
             if handle is None:
-                handle = self._files[name] = _Handle(self._folder / name)
-                if len(self._files) > _OPEN:
+                if len(self._files) >= self._most:
                     self._files.popitem(last=False)
+                try:
+                    handle = _Handle(self._folder / name)
+                except StoreError as error:
+                    if not self._files or getattr(error.__cause__, "errno", 0) != errno.EMFILE:
+                        raise
+                    self._files.clear()  # others need files too: keep fewer from now on
+                    self._most = max(self._most // 2, 1)
+                    handle = _Handle(self._folder / name)
+                self._files[name] = handle
             else:
                 self._files.move_to_end(name)
             return handle
-
-    def _threads(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="cocom-store")
-            return self._pool
 
 
 class _Handle:
@@ -145,9 +164,7 @@ class _Handle:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise StoreError(
-                f"'{path}' cannot be opened ({error.strerror}): make it readable."
-            ) from error
+            raise StoreError(f"'{path}' cannot be opened ({error.strerror})") from error
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
 

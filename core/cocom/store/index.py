@@ -19,10 +19,10 @@ from cocom.forks import renew_after_fork
 from cocom.store.before_fork import pause_before_fork
 from cocom.store.manifest import place_new
 from cocom.store.protocol import Kind, is_name
-from cocom.store.record import Facts, Record
+from cocom.store.record import Facts, Record, is_kind
 from cocom.store.shard import Placed, Shard
 
-__all__ = ["Index", "Inline", "Located", "Writing"]
+__all__ = ["DamagedIndexError", "Index", "Inline", "Located", "Writing"]
 
 _VERSION = 1
 _APPLICATION = 0x434F434D  # "COCM"
@@ -96,12 +96,25 @@ _CHECKS = {
     "passages or shards are of a kind that is not listed": """
         SELECT COUNT(*) FROM (SELECT kind FROM entries UNION SELECT kind FROM shards)
         WHERE kind NOT IN (SELECT kind FROM kinds)""",
+    "passages in the index itself are not bytes": """
+        SELECT COUNT(*) FROM recent WHERE typeof(data) != 'blob' OR typeof(scales) != 'blob'
+        OR typeof(words) != 'blob' OR typeof(size) != 'integer'""",
     "counts of passages are wrong": """
-        SELECT COUNT(*) FROM (SELECT namespace, kind, COUNT(*) AS n FROM entries GROUP BY 1, 2) AS e
-        LEFT JOIN counts AS c USING (namespace, kind) WHERE e.n IS NOT c.passages""",
+        SELECT COUNT(*) FROM (SELECT SUM(n) AS n FROM (
+        SELECT namespace, kind, COUNT(*) AS n FROM entries GROUP BY 1, 2
+        UNION ALL SELECT namespace, kind, -passages FROM counts)
+        GROUP BY namespace, kind) WHERE n IS NOT 0""",
 }
 
 _ENTRY = "kind, shard, start, words_at, id, rows, tokens, windows, text_size, query_size, checksum"
+
+
+# What a row of `entries` consists of: SQLite keeps whatever a damaged byte makes of it.
+_TYPES = {(int, shard, int, int, str, int, int, str, int, int, int) for shard in (int, type(None))}
+
+
+class DamagedIndexError(StoreError):
+    """An index that SQLite cannot make sense of, or this package of what it says."""
 
 
 class Inline(NamedTuple):
@@ -135,6 +148,9 @@ class Located(NamedTuple):
 class Index:
     """Opens the database when it is needed, once to read and once to write; threads may share it."""
 
+    _reader: sqlite3.Connection | None = None
+    _writer: sqlite3.Connection | None = None
+
     def __init__(self, path: Path, *, timeout: float, read_only: bool, name: str) -> None:
         """Keep where the database is.
 
@@ -154,8 +170,6 @@ class Index:
         self.read_only = read_only
         self._timeout = min(timeout, _LONGEST)
         self._left: list[sqlite3.Connection] = []
-        self._reader: sqlite3.Connection | None = None
-        self._writer: sqlite3.Connection | None = None
         self._frozen: tuple[int, ...] | None = None
         self.renew()
         renew_after_fork(self)
@@ -193,10 +207,11 @@ class Index:
             self._close()
 
     def pause(self) -> bool:
-        """Close the connections until `resume`; False if this thread itself is using one."""
+        """Close the connections until `resume`; False if one is in use, and goes on being."""
         if threading.get_ident() in self._users:
             return False
-        self._writing.acquire()
+        if not self._writing.acquire(timeout=self._timeout):
+            return False
         self._reading.acquire()
         self._close()
         return True
@@ -205,6 +220,9 @@ class Index:
         """Let other threads in again."""
         self._reading.release()
         self._writing.release()
+
+    def __del__(self) -> None:
+        self._close()
 
     def _close(self) -> None:
         for connection in (self._reader, self._writer):
@@ -222,7 +240,7 @@ class Index:
             (application,) = database.execute("PRAGMA application_id").fetchone()
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if application != _APPLICATION or version < 1:
-                raise StoreError(
+                raise DamagedIndexError(
                     f"'{self.path}' is not the index of {self.name}: it was replaced or emptied; run "
                     "`cocom index verify --repair` to make it anew from the shards."
                 )
@@ -311,6 +329,8 @@ class Index:
                     (number, *part),
                 )
             ]
+            if not all(tuple(map(type, row)) in _TYPES for row in rows):
+                raise sqlite3.DatabaseError("a passage's row is not one")
             inside: dict[str, Inline] = {}
             for part in _parts([row[4] for row in rows if row[1] is None]):
                 query = (
@@ -318,6 +338,8 @@ class Index:
                     f"WHERE namespace = ? AND id IN ({_marks(part)})"
                 )
                 for id, *data in database.execute(query, (number, *part)):
+                    if not all(isinstance(blob, bytes) for blob in data):
+                        raise sqlite3.DatabaseError(f"passage {id} is not bytes")
                     inside[id] = Inline(*data)
             return {
                 row[4]: Located(
@@ -360,7 +382,10 @@ class Index:
                 "SELECT id FROM entries WHERE namespace = ? AND id > ? ORDER BY id LIMIT ?",
                 (number, after, limit),
             )
-            return [id for (id,) in rows]
+            found = [id for (id,) in rows]
+            if not all(isinstance(id, str) for id in found):
+                raise sqlite3.DatabaseError("an id is not a text")
+            return found
 
     def namespaces(self) -> list[str]:
         """Names of the namespaces that hold passages."""
@@ -370,6 +395,13 @@ class Index:
                 "WHERE passages > 0 ORDER BY name"
             )
             return [name for (name,) in rows]
+
+    def numbers(self) -> dict[str, int]:
+        """Numbers of all namespaces by name, as the table has them, whatever its own index says."""
+        with self.reading() as database:
+            rows = database.execute("SELECT name, namespace FROM namespaces NOT INDEXED")
+            self._namespaces.update(rows.fetchall())
+            return dict(self._namespaces)
 
     def kinds(self, namespace: str | None) -> dict[Kind, int]:
         """How many passages of each kind a namespace has, or all of them have."""
@@ -425,6 +457,11 @@ class Index:
             counted = {
                 message: database.execute(query).fetchone()[0] for message, query in _CHECKS.items()
             }
+            for number in [n for (n,) in database.execute("SELECT shard FROM shards")]:
+                self._shard(database, number)
+            rows = database.execute(f"SELECT {_ENTRY} FROM entries")
+            if not all(tuple(map(type, row)) in _TYPES for row in rows):
+                raise sqlite3.DatabaseError("a passage's row is not one")
             return [f"{count} {message}" for message, count in counted.items() if count]
 
     def _open_to_read(self) -> sqlite3.Connection:
@@ -481,6 +518,8 @@ class Index:
             row = database.execute(query, (number,)).fetchone()
             if row is None:
                 raise sqlite3.DatabaseError(f"kind {number} is missing")
+            if tuple(map(type, row)) != (str, int, int, str, str) or not is_kind(*row[2:]):
+                raise sqlite3.DatabaseError(f"kind {number} is {row}")
             self._kinds[number] = Kind(*row)
         return self._kinds[number]
 
@@ -493,6 +532,8 @@ class Index:
             ).fetchone()
             if row is None:
                 raise sqlite3.DatabaseError(f"shard {number} is missing")
+            if tuple(map(type, row)) != (str, *[int] * 6) or row[2] < 1:
+                raise sqlite3.DatabaseError(f"shard {number} is {row}")
             self._shards[number] = Shard(row[0], self._kind(database, row[1]), *row[2:])
         return self._shards[number]
 
@@ -500,6 +541,8 @@ class Index:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeDecodeError as error:  # of a message that quotes what is damaged
+            raise self._damaged(error) from error
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
@@ -523,10 +566,13 @@ class Index:
                 raise InputError(
                     f"{self.name} cannot hold that ({error}): texts must be str, numbers must be int."
                 ) from error
-            raise StoreError(
-                f"the index of {self.name} is damaged ({error}): run `cocom index verify --repair` to make "
-                "it anew from the shards."
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DamagedIndexError:
+        return DamagedIndexError(
+            f"the index of {self.name} is damaged ({error}): run `cocom index verify --repair` to make "
+            "it anew from the shards."
+        )
 
     def _busy(self) -> StoreBusyError:
         return StoreBusyError(
@@ -577,7 +623,9 @@ class Writing:
             f"SELECT name, data, scales, words, {_ENTRY} FROM recent JOIN namespaces USING (namespace) "
             "JOIN entries USING (namespace, id) WHERE shard IS NULL ORDER BY recent.rowid"
         ).fetchall()
-        self.database.execute("DELETE FROM recent")
+        dropped = self.database.execute("DELETE FROM recent").rowcount
+        if dropped != len(rows) or not all(_is_record(row[1:]) for row in rows):
+            raise sqlite3.DatabaseError("passages in the index itself cannot be read")
         return [
             (row[0], Record(self._index._kind(self.database, row[4]), Facts(*row[8:]), *row[1:4]))
             for row in rows
@@ -608,11 +656,21 @@ class Writing:
             namespace = self.namespace(name)
             self._insert((namespace, kind, number, p.start, p.words_at, p.facts) for p in places)
 
+    def lists(self, name: str) -> bool:
+        """Whether there is a shard of this file name, or was until now."""
+        query = "SELECT 1 FROM shards WHERE name = ?"
+        return self.database.execute(query, (name,)).fetchone() is not None
+
     def drop_shards(self, numbers: Iterable[int]) -> None:
         """Mark shards whose files are to be removed."""
         self.database.executemany(
             "UPDATE shards SET dropped = 1 WHERE shard = ?", ((number,) for number in numbers)
         )
+        (left,) = self.database.execute(
+            "SELECT COUNT(*) FROM entries WHERE shard IN (SELECT shard FROM shards WHERE dropped)"
+        ).fetchone()
+        if left:
+            raise sqlite3.DatabaseError(f"{left} passages are in shards that do not list them")
 
     def remove_shards(self, numbers: Iterable[int]) -> None:
         """Forget shards whose files are gone."""
@@ -669,6 +727,12 @@ class Writing:
                 for namespace, kind, shard, start, words_at, facts in rows
             ),
         )
+
+
+def _is_record(row: Sequence[object]) -> bool:
+    """Whether three blobs and a row of `entries` are of the types that were written."""
+    blobs = all(isinstance(blob, bytes) for blob in row[:3])
+    return blobs and tuple(map(type, row[3:])) in _TYPES
 
 
 def _parts(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
 
-__all__ = ["Failure", "Listing", "SourceRecord", "failures", "sources"]
+__all__ = ["Failure", "Listing", "SourceRecord", "failures", "namespaces", "sources"]
 
 _BATCH = 1024
 
@@ -75,7 +75,8 @@ class Listing:
         """Write down passages that the source has, and those that failed."""
         with self._store.writing() as writing:
             writing.database.executemany(
-                "INSERT INTO listed VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET run = excluded.run",
+                "INSERT INTO listed VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET run = MAX(run, excluded.run)",
                 ((self._source, id, self._run) for id in ids),
             )
             writing.database.executemany(
@@ -131,10 +132,20 @@ class Listing:
     def _vanished(self) -> list[str]:
         with self._store.index.reading() as database:
             rows = database.execute(
-                "SELECT id FROM listed WHERE source = ? AND run != ? LIMIT ?",
+                # Not what a later reading, still on its way, has marked.
+                "SELECT id FROM listed WHERE source = ? AND run < ? LIMIT ?",
                 (self._source, self._run, _BATCH // 2),
             )
             return [id for (id,) in rows]
+
+
+def namespaces(store: DiskStore) -> list[str]:
+    """Names of the namespaces that a source was read for, those without a passage included."""
+    with store.index.reading() as database:
+        rows = database.execute(
+            "SELECT DISTINCT n.name FROM sources JOIN namespaces AS n USING (namespace) ORDER BY n.name"
+        )
+        return [name for (name,) in rows]
 
 
 def sources(store: DiskStore) -> list[SourceRecord]:
@@ -142,7 +153,7 @@ def sources(store: DiskStore) -> list[SourceRecord]:
     with store.index.reading() as database:
         rows = database.execute(
             "SELECT name, fingerprint, rate, "
-            "(SELECT COUNT(*) FROM listed WHERE listed.source = s.source), "
+            "(SELECT COUNT(*) FROM listed WHERE listed.source = s.source AND listed.run >= s.run), "
             "(SELECT COUNT(*) FROM failures WHERE failures.source = s.source), finished "
             "FROM sources AS s WHERE namespace = (SELECT namespace FROM namespaces WHERE name = ?) "
             "ORDER BY source",

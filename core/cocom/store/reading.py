@@ -78,10 +78,34 @@ def read_raw(
     spans: list[Span] = []
     read: dict[Key, Raw] = {}
     for key, place in located.items():
+        _check_place(place)
         values, scales = _embeddings(place, spans) if embeddings else (None, None)
         read[key] = Raw(place, values, scales, _words(place, spans) if texts else None)
     files.fill(spans)
     return read
+
+
+def _check_place(place: Located) -> None:
+    """Make sure, before memory is taken for it, that a passage can lie where it is said to.
+
+    Raises:
+        StoreError: It cannot.
+    """
+    facts, shard = place.facts, place.shard
+    value_size, _ = row_sizes(place.kind)
+    if shard is None:
+        if place.inline is None:
+            raise StoreError(f"passage {facts.id} is listed, but not there")
+        most, words = len(place.inline.values), 0
+    else:
+        most = shard.size
+        words = place.words_at + max(facts.text_size, 0) + max(facts.query_size, 0)
+    end = (place.start + facts.rows) * value_size
+    if not (facts.rows > 0 and place.start >= 0 and place.words_at >= 0) or max(end, words) > most:
+        raise StoreError(
+            f"passage {facts.id} is listed with embeddings {place.start} to {place.start + facts.rows}, "
+            "which cannot be"
+        )
 
 
 def _embeddings(place: Located, spans: list[Span]) -> tuple[Bytes, Bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = [
     "decode",
     "decode_words",
     "encode",
+    "is_kind",
     "room",
     "row_sizes",
 ]
@@ -50,7 +51,7 @@ class Facts(NamedTuple):
         windows: Tokens and embeddings of each window, as JSON.
         text_size: Bytes of the text, -1 if there is none.
         query_size: Bytes of the query, -1 if there is none.
-        checksum: Of the embeddings' bytes and of all of the above but the sizes, 64 bits, signed.
+        checksum: Of the kind, of all of the above and of the embeddings' bytes, 64 bits, signed.
     """
 
     id: str
@@ -124,21 +125,21 @@ def encode(id: str, entry: Entry, *, texts: bool, quantization: Quantization) ->
     )
     data = _bytes(values)
     scale_data = b"" if scales is None else _bytes(scales)
+    kind = Kind(contexts.fingerprint, contexts.rate, hidden, dtype, quantization)
+    sizes = (-1 if part is None else len(part) for part in words)
+    facts = Facts(id, rows, contexts.text_tokens, windows, *sizes, checksum=0)
     return Record(
-        Kind(contexts.fingerprint, contexts.rate, hidden, dtype, quantization),
-        Facts(
-            id,
-            rows,
-            contexts.text_tokens,
-            windows,
-            -1 if words[0] is None else len(words[0]),
-            -1 if words[1] is None else len(words[1]),
-            _checksum(id, rows, contexts.text_tokens, windows, data, scale_data),
-        ),
+        kind,
+        facts._replace(checksum=_checksum(kind, facts, data, scale_data)),
         data,
         scale_data,
         b"".join(part for part in words if part is not None),
     )
+
+
+def is_kind(hidden: int, dtype: str, quantization: str) -> bool:
+    """Whether there can be such embeddings."""
+    return hidden > 0 and dtype in _DTYPES and quantization in get_args(Quantization)
 
 
 @lru_cache
@@ -170,7 +171,7 @@ def decode(kind: Kind, facts: Facts, values: Bytes, scales: Bytes) -> ContextEmb
     Raises:
         StoreError: They are not what was written.
     """
-    found = _checksum(facts.id, facts.rows, facts.tokens, facts.windows, values, scales)
+    found = _checksum(kind, facts, values, scales)
     if found != facts.checksum:
         raise StoreError(
             f"the embeddings of passage {facts.id} are damaged: their checksum is {found & _MASK:016x} "
@@ -217,8 +218,13 @@ def _windows(listing: str) -> tuple[Window, ...]:
 _MASK = (1 << 64) - 1
 
 
-def _checksum(id: str, rows: int, tokens: int, windows: str, *data: Buffer) -> int:
-    digest = xxhash.xxh3_64(f"{id} {rows} {tokens} {windows}".encode())
+@lru_cache
+def _name(kind: Kind) -> str:
+    return " ".join(map(str, vars(kind).values()))
+
+
+def _checksum(kind: Kind, facts: Facts, *data: Buffer) -> int:
+    digest = xxhash.xxh3_64(" ".join(map(str, (_name(kind), *facts[:-1]))).encode())
     for part in data:
         digest.update(part)
     value = digest.intdigest()

@@ -29,7 +29,16 @@ from cocom.errors import StoreError
 from cocom.store.protocol import Kind
 from cocom.store.record import Buffer, Bytes, Facts, Record, as_tensors, room, row_sizes
 
-__all__ = ["SUFFIX", "Header", "Placed", "Shard", "read_entries", "read_header", "write_shard"]
+__all__ = [
+    "SUFFIX",
+    "Header",
+    "Placed",
+    "Shard",
+    "read_entries",
+    "read_header",
+    "to_disk",
+    "write_shard",
+]
 
 SUFFIX = ".safetensors"
 _FORMAT = "cocom.shard"
@@ -88,8 +97,10 @@ def write_shard(
         name: The file's name without suffix; None makes one up.
 
     Raises:
-        StoreError: It cannot be written.
+        StoreError: It cannot be written, or a record is not as long as it says.
     """
+    for _, record in records:
+        _check_sizes(record)
     kind = records[0][1].kind
     placed = _place([(namespace, record.facts) for namespace, record in records])
     listing = _listing(placed)
@@ -117,10 +128,10 @@ def write_shard(
     staging = folder / f".{target.name}.{os.getpid()}.tmp"
     try:
         save_file(tensors, staging, metadata)
-        staging.chmod(0o644)
-        _to_disk(staging)
+        staging.chmod(folder.stat().st_mode & 0o666)  # whoever may see the folder may read it
+        to_disk(staging)
         staging.replace(target)
-        _to_disk(folder)
+        to_disk(folder)
     except (OSError, SafetensorError) as error:
         raise StoreError(
             f"'{target}' cannot be written ({error}): make room there, or make the folder writable."
@@ -231,6 +242,19 @@ def read_entries(path: Path, header: Header) -> list[Placed]:
     )
 
 
+def _check_sizes(record: Record) -> None:
+    """Make sure that a damaged record cannot shift those after it."""
+    facts = record.facts
+    words = max(facts.text_size, 0) + max(facts.query_size, 0)
+    expected = (*(facts.rows * size for size in row_sizes(record.kind)), words)
+    found = (len(record.values), len(record.scales), len(record.words))
+    if found != expected:
+        raise StoreError(
+            f"passage {facts.id} has {found} bytes of values, scales and words instead of {expected}: run "
+            "`cocom index verify --repair` to drop it, so that it can be compressed again."
+        )
+
+
 def _place(facts: Sequence[tuple[str, Facts]]) -> list[Placed]:
     starts = accumulate((f.rows for _, f in facts), initial=0)
     words = accumulate((max(f.text_size, 0) + max(f.query_size, 0) for _, f in facts), initial=0)
@@ -258,8 +282,11 @@ def _tensor(data: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8)[: len(data)].clone()
 
 
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def to_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, survive a power failure."""
+    if os.name == "nt" and path.is_dir():  # has no such call
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     finally:

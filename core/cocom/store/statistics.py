@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cocom.store.listing import SourceRecord, sources
+from cocom.store.listing import SourceRecord, namespaces, sources
 from cocom.store.protocol import Kind
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Statistics:
     """What a store holds and what it takes.
 
     Attributes:
-        passages: How many of each kind each namespace holds.
+        passages: How many of each kind each namespace holds; of none, where all passages failed.
         sources: What each namespace was built from.
         shards: How many files of embeddings there are.
         shard_bytes: What they take.
@@ -39,7 +39,8 @@ class Statistics:
 
 def statistics(store: DiskStore) -> Statistics:
     """Look at a store, all its namespaces included."""
-    parts = [store.namespace(name) for name in store.namespaces()]
+    names = sorted({*store.namespaces(), *namespaces(store)})
+    parts = [store.namespace(name) for name in names]
     shards = store.index.shards().values()
     written = sum(shard.passages for shard in shards)
     recent = len(store.index.recent())

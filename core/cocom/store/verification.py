@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cocom.errors import StoreError
 from cocom.store.adoption import adopt, unlisted
-from cocom.store.index import Index, Located
+from cocom.store.files import is_damage
+from cocom.store.index import DamagedIndexError, Index, Located
 from cocom.store.protocol import Problem, Verified
 from cocom.store.reading import Raw, read_raw
-from cocom.store.shard import Shard, read_entries, read_header
+from cocom.store.rebuilding import DAMAGED, rebuild
+from cocom.store.shard import Placed, Shard, read_entries, read_header
 
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
@@ -20,24 +21,25 @@ if TYPE_CHECKING:
 __all__ = ["verify"]
 
 _BATCH = 256
-_DAMAGED = ".damaged"  # what is appended to the names of files that are set aside
 
 Key = tuple[str, str]  # namespace and id
 
 
 def verify(store: DiskStore, *, repair: bool) -> Verified:
     """Look at everything in a store, and mend it if that is wanted; see `DiskStore.verify`."""
+    if repair:
+        _check_writable(store)
     problems = [Problem(store.index.path.name, what) for what in _index_problems(store.index)]
     if problems and not repair:
         return Verified(0, tuple(problems))
     if problems:
-        _rebuild(store, problems)
+        rebuild(store, lambda: _take_up(store, problems), problems)
     passages = 0
     used = store.index.used()
     for number, shard in store.index.shards().items():
         passages += _verify_shard(store, number, shard, used.get(number, 0), problems, repair)
     for part in _parts(store.index.recent()):
-        good, bad = _intact(store, part, problems, store.index.path.name)
+        good, bad = _intact(store, part, problems, store.index.path.name, repair)
         passages += len(good)
         if repair:
             _forget(store, bad)
@@ -46,18 +48,47 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
         for path in unlisted(store)
     ]
     if repair and left:
-        passages += adopt(store, unlisted(store), problems)
-        for path in unlisted(store):
-            _set_aside(path)
+        passages += _take_up(store, problems)
     return Verified(passages, tuple(problems), () if repair else tuple(left), repair)
 
 
+def _check_writable(store: DiskStore) -> None:
+    """Make sure that a store can be mended.
+
+    Raises:
+        StoreError: It cannot.
+    """
+    if store.read_only:
+        raise StoreError(
+            f"{store} is open for reading only: open it without read_only to repair it."
+        )
+    try:
+        store.shards.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder '{store.shards}' cannot be made ({error.strerror}): make {store} writable, and move "
+            "away what has its name."
+        ) from error
+
+
 def _index_problems(index: Index) -> list[str]:
+    """What is wrong with the index; one that is whole but cannot be used now is an error."""
+    if not index.path.exists():
+        return [f"the index of {index.name} is missing; repair makes it anew from the shards"]
     try:
         index.check()
         return index.inconsistencies()
-    except StoreError as error:
+    except DamagedIndexError as error:
         return [str(error)]
+
+
+def _take_up(store: DiskStore, problems: list[Problem]) -> int:
+    """List shards that the index does not, and set aside those that cannot be; how many passages."""
+    taken = adopt(store, unlisted(store), problems)
+    with store.writing():  # or it may be one that is being written
+        for path in unlisted(store):
+            _set_aside(path)
+    return taken
 
 
 def _verify_shard(
@@ -65,43 +96,66 @@ def _verify_shard(
 ) -> int:
     """How many passages of a shard are as they were written."""
     path = store.shards / shard.name
-    whole = False
-    keys: Sequence[Key] = []
+    listing: list[Placed] | None = None
+    wrong: str | None = None
     try:
         header = read_header(path)
-        keys = [(place.namespace, place.facts.id) for place in read_entries(path, header)]
-        whole = header.shard == shard
-        if not whole:
-            problems.append(
-                Problem(shard.name, "another shard than the index says: it was replaced")
-            )
+        listing = read_entries(path, header)
+        if header.shard != shard:
+            wrong = "another shard than the index says, so one of the two was replaced"
     except StoreError as error:
+        if number not in store.index.shards():
+            return 0  # compacted meanwhile
+        _check_damage(error, repair)
         problems.append(Problem(shard.name, str(error)))
-    listed = sum(1 for part in _parts(keys) for _ in _here(store, part, shard))
-    if whole and listed != used and listed != (now := store.index.used_in(number)):
-        whole = False
-        problems.append(
-            Problem(shard.name, f"it lists {listed} of the {now} passages that the index has in it")
-        )
-    if not whole:
-        keys = store.index.ids_in(number)
+    if listing is not None and (wrong := wrong or _difference(store, number, shard, used, listing)):
+        problems.append(Problem(shard.name, f"{wrong}; repair takes what is whole of both"))
+    whole = listing is not None and wrong is None
+    keys = store.index.ids_in(number) if listing is None or wrong else _keys(listing)
     passages = 0
+    lost = False
     for part in _parts(keys):
-        good, bad = _intact(
-            store, [key for key, _ in _here(store, part, shard)], problems, shard.name
-        )
+        here = [key for key, _ in _here(store, part, shard)]
+        good, bad = _intact(store, here, problems, shard.name, repair)
         passages += len(good)
+        lost |= bool(bad)
         if repair:
             _forget(store, bad)
             if not whole:
                 with store.writing() as writing:
                     store.write(writing, [(key[0], raw.record()) for key, raw in good.items()])
     if repair and not whole:
-        if path.exists():
+        if path.exists() and not (listing is not None and lost):  # else it is taken up anew
             _set_aside(path)
         with store.writing() as writing:
             writing.remove_shards([number])
     return passages
+
+
+def _keys(listing: Sequence[Placed]) -> list[Key]:
+    return [(place.namespace, place.facts.id) for place in listing]
+
+
+def _difference(
+    store: DiskStore, number: int, shard: Shard, used: int, listing: Sequence[Placed]
+) -> str | None:
+    """What the index says otherwise than a shard's own list, in words."""
+    own = dict(zip(_keys(listing), listing, strict=True))
+    listed = others = 0
+    for part in _parts(list(own)):
+        for key, place in _here(store, part, shard):
+            listed += 1
+            there = (place.facts, place.start, place.words_at)
+            others += place.kind != shard.kind or there != (
+                own[key].facts,
+                own[key].start,
+                own[key].words_at,
+            )
+    if others:
+        return f"the index says otherwise of {others} of its passages than its own list"
+    if listed != used and listed != (now := store.index.used_in(number)):
+        return f"it lists {listed} of the {now} passages that the index has in it"
+    return None
 
 
 def _here(store: DiskStore, keys: Sequence[Key], shard: Shard) -> Iterator[tuple[Key, Located]]:
@@ -123,7 +177,7 @@ def _find(store: DiskStore, keys: Sequence[Key]) -> dict[Key, Located]:
 
 
 def _intact(
-    store: DiskStore, keys: Sequence[Key], problems: list[Problem], where: str
+    store: DiskStore, keys: Sequence[Key], problems: list[Problem], where: str, repair: bool
 ) -> tuple[dict[Key, Raw], list[Key]]:
     """Passages as they were read, and those that are damaged."""
     located = _find(store, keys)
@@ -144,9 +198,24 @@ def _intact(
             )
             bad.append(key)
         except StoreError as error:
-            problems.append(Problem(where, f"{error}; repair drops it"))
+            _check_damage(error, repair)
+            problems.append(
+                Problem(where, f"{error}; repair drops it, unless its shard has it whole")
+            )
             bad.append(key)
     return good, bad
+
+
+def _check_damage(error: StoreError, repair: bool) -> None:
+    """Make sure that nothing is dropped because this process cannot read it now.
+
+    Raises:
+        StoreError: A file cannot be opened, though it is there.
+    """
+    if repair and not is_damage(error):
+        raise StoreError(
+            f"{error}, though it may be whole: make it readable, or allow more open files, then repair again."
+        ) from error
 
 
 def _forget(store: DiskStore, keys: Sequence[Key]) -> None:
@@ -156,51 +225,8 @@ def _forget(store: DiskStore, keys: Sequence[Key]) -> None:
                 writing.forget(namespace, [id])
 
 
-def _rebuild(store: DiskStore, problems: list[Problem]) -> None:
-    """Make the index anew from the shards, and from what can still be read of the old one."""
-    index = store.index
-    index.close()
-    for suffix in ("", "-wal", "-shm"):
-        path = index.path.with_name(index.path.name + suffix)
-        if path.exists():
-            path.replace(path.with_name(f"{index.path.name}{_DAMAGED}{suffix}"))
-    Index.create(index.path)
-    index.renew()
-    taken = adopt(store, unlisted(store), problems)
-    saved = _salvage(store, index.path.with_name(index.path.name + _DAMAGED))
-    problems.append(
-        Problem(
-            index.path.name,
-            f"made anew: {taken} passages taken from the shards and {saved} from the old index, which is "
-            f"kept as {index.path.name}{_DAMAGED}; passages deleted since the last compact may be back",
-        )
-    )
-
-
-def _salvage(store: DiskStore, path: Path) -> int:
-    """Take up the passages in a damaged index itself, as far as they can be read."""
-    saved = 0
-    if not path.exists():
-        return saved
-    old = Index(path, timeout=1.0, read_only=False, name=f"'{path}'")
-    with closing(old):
-        try:
-            for part in _parts(old.recent(), 16):
-                for (namespace, id), place in (
-                    ((namespace, id), old.find(namespace, [id])[id]) for namespace, id in part
-                ):
-                    record = read_raw(store.files, {id: place})[id].record()
-                    if not store.index.contains(namespace, [id]):
-                        with store.writing() as writing:
-                            store.write(writing, [(namespace, record)])
-                        saved += 1
-        except (StoreError, KeyError):
-            pass
-    return saved
-
-
 def _set_aside(path: Path) -> None:
-    path.replace(path.with_name(path.name + _DAMAGED))
+    path.replace(path.with_name(path.name + DAMAGED))
 
 
 def _parts(keys: Sequence[Key], size: int = _BATCH) -> Iterator[Sequence[Key]]:

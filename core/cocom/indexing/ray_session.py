@@ -1,0 +1,188 @@
+"""Starts Ray if it is not there, quietly, and stops it again; nothing of the process stays changed."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from cocom.errors import InputError, MissingExtraError
+from cocom.indexing.items import reason
+
+__all__ = ["cpus_of_each", "quiet", "ray_data", "session"]
+
+_OBJECTS = 128 << 20  # bytes of shared memory: only numbers and names of files go through it
+_OWN_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")  # of Ray's part in C++
+
+
+def ray_data() -> tuple[Any, Any]:
+    """The modules `ray` and `ray.data`.
+
+    Raises:
+        MissingExtraError: Ray is not installed, or not what Ray Data needs.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module("ray"), importlib.import_module("ray.data")
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray", "building with Ray") from error
+
+
+@contextmanager
+def session(ray: Any) -> Iterator[bool]:
+    """Ray as it is running in this process, or at RAY_ADDRESS; else on this machine, until the end.
+
+    Yields:
+        Whether it is on this machine alone.
+
+    Raises:
+        InputError: Ray cannot be started, or is not where it should be.
+    """
+    if ray.is_initialized():
+        yield False
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if not address:
+        options |= {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": _OBJECTS,
+        }
+    with ExitStack() as stack:
+        stack.enter_context(_signals_kept())
+        stack.callback(ray.shutdown)
+        with warnings.catch_warnings(), _environment(), _errors_sifted():
+            warnings.simplefilter("ignore")
+            try:
+                ray.init(**options)
+            except Exception as error:
+                what = f"reached at RAY_ADDRESS '{address}'" if address else "started"
+                raise InputError(
+                    f"Ray cannot be {what} ({reason(error)}): start a cluster with `ray start --head`, or "
+                    "compress with the local engine."
+                ) from error
+        yield not address
+
+
+@contextmanager
+def quiet(data: Any) -> Iterator[None]:
+    """Keep Ray's messages in its log files, and its progress bars away."""
+    context = data.DataContext.get_current()
+    wanted = {
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        # Every number is a block of its own, so that it goes to a worker at once.
+        "target_max_block_size": 1,
+        # Whoever waits for a source, or for a large model to load, makes no progress for a while.
+        "execution_no_progress_timeout_s": -1,
+    }
+    before = {name: getattr(context, name) for name in wanted if hasattr(context, name)}
+    handlers = {
+        handler: handler.level
+        for name in list(logging.root.manager.loggerDict)
+        if name.partition(".")[0] == "ray"
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, logging.StreamHandler)
+        and not isinstance(handler, logging.FileHandler)
+    }
+    try:
+        for name in before:
+            setattr(context, name, wanted[name])
+        for handler in handlers:
+            handler.setLevel(logging.CRITICAL + 1)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(context, name, value)
+        for handler, level in handlers.items():
+            handler.setLevel(level)
+
+
+def cpus_of_each(nodes: Sequence[Mapping[str, float]], workers: int, gpus: float) -> float | None:
+    """How many CPUs each worker may take, so that there is room for all of them.
+
+    Args:
+        nodes: What each machine has, as `CPU` and `GPU`.
+        workers: How many workers there are.
+        gpus: That each takes.
+
+    Returns:
+        As many as possible, which may be a part of one; None if there is no room for so many workers.
+    """
+
+    def room(cpus: float, node: Mapping[str, float]) -> int:
+        by_cpus = int(node.get("CPU", 0.0) / cpus + 1e-6)
+        return min(by_cpus, int(node.get("GPU", 0.0) / gpus + 1e-6)) if gpus else by_cpus
+
+    shares = {
+        int(node["CPU"] / share * 1e4) / 1e4  # Ray counts in such parts
+        for node in nodes
+        for share in range(1, workers + 1)
+        if node.get("CPU")
+    }
+    fitting = (
+        cpus for cpus in shares if cpus > 0 and sum(room(cpus, node) for node in nodes) >= workers
+    )
+    most = max(fitting, default=None)
+    return float(int(most)) if most is not None and most > 1 else most
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """What Ray reads when it starts, unless the user said otherwise."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    added = [name for name in wanted if name not in os.environ]
+    os.environ.update((name, wanted[name]) for name in added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray handles signals of its own while it runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _errors_sifted() -> Iterator[None]:
+    """Write to standard error later what was written meanwhile, without the lines of Ray's part in C++."""
+    with ExitStack() as stack:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+            original = os.dup(2)
+            stack.callback(os.close, original)
+            held = stack.enter_context(tempfile.TemporaryFile())
+            os.dup2(held.fileno(), 2)
+            stack.callback(_pour, held, original)
+        yield
+
+
+def _pour(held: Any, original: int) -> None:
+    sys.stderr.flush()
+    os.dup2(original, 2)
+    held.seek(0)
+    for line in held:
+        if not _OWN_LINE.match(line):
+            os.write(original, line)

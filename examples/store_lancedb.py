@@ -1,0 +1,46 @@
+"""Vectors and ids in LanceDB, context embeddings in a store: built once, opened again to answer.
+
+Needs lancedb and sentence-transformers.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import lancedb
+from sentence_transformers import SentenceTransformer
+
+from cocom import Cocom
+from cocom.asking import load_passages
+from cocom.store import DiskStore
+
+model = Cocom.from_pretrained("cocom-tiny")
+minilm = SentenceTransformer(
+    os.environ.get("EMBEDDING_MODEL", "sentence-transformers/all-MiniLM-L6-v2")
+)
+
+
+def build(folder: Path) -> None:
+    """Offline: every passage is compressed once, and its vector kept with its id."""
+    passages = load_passages(model, ["core/cocom/samples/documents"])
+    with DiskStore.create(folder / "contexts") as store:
+        ids = store.add(model.compress(passages, rate=4))
+    vectors = minilm.encode([passage.text for passage in passages], normalize_embeddings=True)
+    rows = [{"id": id, "vector": vector} for id, vector in zip(ids, vectors, strict=True)]
+    lancedb.connect(folder / "vectors").create_table("passages", rows)
+
+
+def answer(folder: Path, question: str) -> str:
+    """Online, in another process as well: nothing is compressed."""
+    vector = minilm.encode(question, normalize_embeddings=True)
+    table = lancedb.connect(folder / "vectors").open_table("passages")
+    ids = [row["id"] for row in table.search(vector).limit(3).to_list()]
+    with DiskStore(folder / "contexts", read_only=True) as store:
+        entries = store.get(ids)
+    reply = model.answer(question, [entry.contexts for entry in entries])
+    return f"{reply.text}\n{entries[0].text}"
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    build(Path(temporary))
+    print(answer(Path(temporary), "How long is the main span of the Brooklyn Bridge?"))
