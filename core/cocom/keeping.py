@@ -35,7 +35,7 @@ def keep(
         batch_tokens: Rows in one forward pass, padding included.
 
     Raises:
-        InputError: A store on disk has passages by this model, but none at this rate.
+        ConfigError: A store on disk has passages by this model, but none at this rate.
         CocomError: As `Cocom.compress`.
     """
     rate = model.config.check_rate(rate)

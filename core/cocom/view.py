@@ -16,6 +16,7 @@ from typing import Any, Literal
 from cocom.datatypes import Answer, ContextEmbeddings, Passage, Role, Turn
 from cocom.engine import Cocom, PassageLike
 from cocom.errors import (
+    CocomError,
     InputError,
     InvalidReferenceError,
     MissingContextError,
@@ -96,9 +97,7 @@ class CocomView:
             raise InputError(f"model must be a Cocom model, got {type(model).__name__}.")
         self.model = model
         self.namespace = namespace
-        self.store = _opened(store)
-        if self.store.durable:
-            self.store.expect(model.fingerprint)
+        self.store = _opened(store, model.fingerprint)
         self._signer = Signer(namespace, default_key() if key is None else key)
         self._invalid = invalid
         self._max_references = max_references
@@ -362,11 +361,20 @@ class CocomView:
         _log.warning("%s; it is read as text.", message)
 
 
-def _opened(store: ContextStore | str | PathLike[str] | None) -> ContextStore:
+def _opened(store: ContextStore | str | PathLike[str] | None, fingerprint: str) -> ContextStore:
+    """The store of a view, which must be one for its model."""
     if store is None:
         return default_store()
-    opened = store if isinstance(store, ContextStore) else open_store(store)
-    return LayeredStore(opened, MemoryStore()) if opened.read_only else opened
+    if not isinstance(store, ContextStore):
+        opened = open_store(store)
+        try:
+            return _opened(opened, fingerprint)
+        except CocomError:
+            opened.close()
+            raise
+    if store.durable:
+        store.expect(fingerprint)
+    return LayeredStore(store, MemoryStore()) if store.read_only else store
 
 
 def _speeches(conversation: str | Sequence[Speech]) -> Sequence[Speech]:

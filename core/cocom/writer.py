@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cocom.errors import CocomError, InputError
+from cocom.errors import CocomError, ConfigError, FingerprintError, InputError
 from cocom.references import Reference, escape
 from cocom.view import CocomView
 
@@ -111,6 +111,8 @@ class PassageWriter:
             references = self.view.compress(
                 texts, rate=self.rate, query=query, batch_tokens=self.batch_tokens
             )
+        except (ConfigError, FingerprintError):
+            raise  # no passage's fault: reading all of them as text would hide it
         except CocomError as error:
             if self.on_error == "raise":
                 raise

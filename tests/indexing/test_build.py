@@ -21,6 +21,7 @@ from cocom.errors import ConfigError, DataError, EmptyPassageError, InputError, 
 from cocom.identity import passage_id
 from cocom.indexing.build import BuildReport, Progress, build_index
 from cocom.indexing.items import Item
+from cocom.indexing.local import LocalEngine
 from cocom.indexing.meter import Meter
 from cocom.store import DiskStore
 from cocom.store.listing import Listing, failures, sources
@@ -460,6 +461,11 @@ def test_bad_values_are_refused(model, store, options, error, message) -> None:
     assert sources(store) == []
 
 
+def test_an_engine_that_could_compress_nothing_is_refused(model) -> None:
+    with pytest.raises(InputError, match="batch_tokens must be at least 1, got 0"):
+        LocalEngine(model, 0)
+
+
 def test_a_store_for_reading_only_is_refused(model, store) -> None:
     with (
         DiskStore(store.path, read_only=True) as frozen,
@@ -539,13 +545,16 @@ def test_progress_is_told_while_passages_are_skipped_too(model, store) -> None:
         (30, 30, 0, 30, 30),
     ]
     told.clear()
+    assert build_index(model, store, Corpus(texts(28, 33)), on_progress=told.append).new == 3
+    assert [(p.new, p.kept) for p in told] == [(3, 2), (3, 2)]  # not before something is done
+    told.clear()
     build_index(model, store, Corpus(texts(0, 40)), batch_size=10, on_progress=told.append)
     assert [(p.passages, p.new, p.kept) for p in told] == [
         (10, 0, 10),
         (20, 0, 20),
         (30, 0, 30),
-        (40, 10, 30),
-        (40, 10, 30),
+        (40, 7, 33),
+        (40, 7, 33),
     ]
     assert [p.seconds for p in told] == sorted(p.seconds for p in told)
 

@@ -13,7 +13,7 @@ from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
 from cocom import Cocom, CocomView, DiskStore, MemoryStore
-from cocom.errors import FingerprintError, InputError, MissingContextError, StoreError
+from cocom.errors import ConfigError, FingerprintError, MissingContextError, StoreError
 from cocom.store import ContextStore
 from cocom.testing import tiny_cocom
 from langchain_cocom import (
@@ -256,8 +256,11 @@ def test_a_rate_that_was_not_indexed_is_refused(
     """Every passage would be compressed while somebody waits, and nobody would notice."""
     view = CocomView(cocom_tiny, store=store)
     compressor = CocomDocumentCompressor(engine=view, compression_rate=16)
-    with pytest.raises(InputError, match="at rate 4, but rate 16 is asked for"):
+    with pytest.raises(ConfigError, match="at rate 4, but rate 16 is asked for"):
         compressor.invoke(documents)
+    lenient = CocomDocumentCompressor(engine=view, compression_rate=16, on_error="passthrough")
+    with pytest.raises(ConfigError, match="at rate 4, but rate 16 is asked for"):
+        lenient.invoke(documents)
     store.add(cocom_tiny.compress(["A passage."], rate=16))  # now the store is one for both
     assert len(compressor.invoke(documents)) == len(documents)
 

@@ -15,7 +15,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 
 from cocom import Cocom, CocomView, DiskStore, MemoryStore
-from cocom.errors import FingerprintError, InputError, MissingContextError, StoreError
+from cocom.errors import ConfigError, FingerprintError, MissingContextError, StoreError
 from cocom.testing import tiny_cocom
 from llamaindex_cocom import (
     CocomLLM,
@@ -204,7 +204,7 @@ def test_a_rate_that_was_not_indexed_is_refused(
 ) -> None:
     """Every passage would be compressed while somebody waits, and nobody would notice."""
     postprocessor = CocomNodePostprocessor(CocomView(cocom_tiny, store=store), compression_rate=16)
-    with pytest.raises(InputError, match="at rate 4, but rate 16 is asked for"):
+    with pytest.raises(ConfigError, match="at rate 4, but rate 16 is asked for"):
         postprocessor.postprocess_nodes(scored(nodes))
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cocom.datatypes import ContextEmbeddings, Passage, Window
-from cocom.errors import FingerprintError, InputError
+from cocom.errors import ConfigError, FingerprintError, InputError
 from cocom.identity import passage_id
 from cocom.store import ContextStore, DiskStore, Entry, Kind, MemoryStore
 
@@ -414,7 +414,7 @@ def test_a_store_knows_whose_it_is(store: ContextStore, make: Make) -> None:
     store.put(make.entries("ab", rate=128))
     for rate in (None, 4, 128):
         store.expect(make.model, rate)
-    with pytest.raises(InputError, match="holds passages at rate 4, 128, but rate 16 is asked for"):
+    with pytest.raises(ConfigError, match="holds passages at rate 4, 128, but rate 16 is asked for"):
         store.expect(make.model, 16)
     message = (
         "by model aaaaaaaaaaaa at rate 128, aaaaaaaaaaaa at rate 4, but this model is bbbbbbbbbbbb"
@@ -425,7 +425,7 @@ def test_a_store_knows_whose_it_is(store: ContextStore, make: Make) -> None:
         store.expect(make.other_model, 4)
     store.put(make.entries("c", fingerprint=make.other_model, rate=8))
     store.expect(make.other_model, 8)
-    with pytest.raises(InputError, match="holds passages at rate 8, but rate 4 is asked for"):
+    with pytest.raises(ConfigError, match="holds passages at rate 8, but rate 4 is asked for"):
         store.expect(make.other_model, 4)
 
 

@@ -373,13 +373,21 @@ def test_passages_that_are_deleted_meanwhile_are_left_out(tmp_path, format) -> N
         assert {("", id) for id in store.ids()} <= set(found)
 
 
-def test_memory_does_not_grow_with_the_store(tmp_path, monkeypatch) -> None:
-    """Of Parquet a row group is in memory; of safetensors a part, whose passages are given here."""
-    monkeypatch.setattr(export_files, "_ROW_GROUP", 1 << 14)
+@pytest.fixture
+def collected() -> Iterator[Callable[[int, int], None]]:
+    """Collects garbage as an export goes on, for safetensors leaves some; not that from before it."""
 
     def collect(done: int, total: int) -> None:
-        gc.collect()  # safetensors leaves what nothing else frees
+        gc.collect()
 
+    gc.freeze()
+    yield collect
+    gc.unfreeze()
+
+
+def test_memory_does_not_grow_with_the_store(tmp_path, monkeypatch, collected) -> None:
+    """Of Parquet a row group is in memory; of safetensors a part, whose passages are given here."""
+    monkeypatch.setattr(export_files, "_ROW_GROUP", 1 << 14)
     options: list[dict[str, Any]] = [{"format": "parquet"}, {"part_passages": 100}]
     peaks: list[list[int]] = []
     for size in (200, 400, 1600):
@@ -392,7 +400,7 @@ def test_memory_does_not_grow_with_the_store(tmp_path, monkeypatch) -> None:
                 export_store(
                     store,
                     tmp_path / f"{size}-{number}",
-                    on_progress=collect,
+                    on_progress=collected,
                     **option,
                 )
                 peaks[-1].append(tracemalloc.get_traced_memory()[1])

@@ -13,6 +13,7 @@ import torch
 
 from cocom import Cocom, CocomConfig, CocomView, DiskStore, Entry, MemoryStore, open_store
 from cocom.errors import (
+    ConfigError,
     FingerprintError,
     InputError,
     MissingContextError,
@@ -274,7 +275,7 @@ def test_another_rate_than_the_store_s_is_refused_before_anything_is_compressed(
     folder: Path, model: Cocom, compressed: list[str]
 ) -> None:
     view = CocomView(model, store=folder)
-    with pytest.raises(InputError, match=r"holds passages at rate 4, but rate 16 is asked for"):
+    with pytest.raises(ConfigError, match=r"holds passages at rate 4, but rate 16 is asked for"):
         view.compress([TEXTS[0]], rate=16)
     assert compressed == []
 

@@ -124,7 +124,7 @@ def _run(options: dict[str, Any], drop: Drop) -> None:
     from cocom.store import DiskStore
 
     as_json = options["as_json"]
-    _check_engine(options)
+    _check(options)
     model = shared.load_model(
         options["model"], options["device"], options["dtype"], options["base"]
     )
@@ -174,7 +174,10 @@ def _run(options: dict[str, Any], drop: Drop) -> None:
         raise typer.Exit(1)
 
 
-def _check_engine(options: dict[str, Any]) -> None:
+def _check(options: dict[str, Any]) -> None:
+    for name in ("batch_size", "batch_tokens"):  # before anything is loaded or made
+        if options[name] < 1:
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, got {options[name]}.")
     workers, gpus = options["workers"], options["gpus_per_worker"]
     if options["engine"] is Engines.local and (workers != 1 or gpus != 0):
         raise InputError(

@@ -181,7 +181,7 @@ class _Build:
             if len(chunk.texts) >= self._batch_size:
                 yield chunk
                 chunk = Chunk({}, {})
-            else:
+            elif not texts:
                 self.tell()
         if chunk.texts:
             yield chunk

@@ -27,6 +27,11 @@ class LocalEngine:
     model: Cocom
     batch_tokens: int = 8192
 
+    def __post_init__(self) -> None:
+        """Refuse what would make every passage fail."""
+        if self.batch_tokens < 1:
+            raise InputError(f"batch_tokens must be at least 1, got {self.batch_tokens}.")
+
     def run(self, chunks: Iterator[Chunk], store: DiskStore, rate: int) -> Iterator[Done]:
         """Compress chunks into a store; see `Engine.run`."""
         for chunk in chunks:

@@ -21,6 +21,7 @@ from cocom.indexing.items import reason
 __all__ = ["cpus_of_each", "quiet", "ray_data", "session"]
 
 _OBJECTS = 128 << 20  # bytes of shared memory: only numbers and names of files go through it
+_PRINTS = "_worker_logs_enabled"
 _OWN_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")  # of Ray's part in C++
 
 
@@ -61,6 +62,7 @@ def session(ray: Any) -> Iterator[bool]:
         }
     with ExitStack() as stack:
         stack.enter_context(_signals_kept())
+        stack.enter_context(_events_unprinted())
         stack.callback(ray.shutdown)
         with warnings.catch_warnings(), _environment(), _errors_sifted():
             warnings.simplefilter("ignore")
@@ -149,6 +151,20 @@ def _environment() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _events_unprinted() -> Iterator[None]:
+    """Ray prints to standard output that a worker was killed; no setting keeps it from that."""
+    module: Any = sys.modules.get("ray._private.worker")
+    before = getattr(module, _PRINTS, None)
+    try:
+        if before is not None:
+            setattr(module, _PRINTS, False)
+        yield
+    finally:
+        if before is not None:
+            setattr(module, _PRINTS, before)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class DiskStore(ContextStore):
 
         Args:
             path: Its folder.
-            read_only: Never change it, not even to write down that somebody reads.
+            read_only: Never change it; SQLite's own `-wal` and `-shm` files may come to lie beside the index.
             timeout: Seconds to wait while another process writes.
 
         Raises:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from cocom.datatypes import ContextEmbeddings
-from cocom.errors import FingerprintError, InputError
+from cocom.errors import ConfigError, FingerprintError, InputError
 from cocom.identity import passage_id
 from cocom.store.quantization import Quantization
 
@@ -215,7 +215,7 @@ class ContextStore(ABC):
 
         Raises:
             FingerprintError: It holds passages, but none by this model.
-            InputError: It holds passages by this model, but none at this rate.
+            ConfigError: It holds passages by this model, but none at this rate.
         """
         kinds = self.kinds()
         rates = sorted({kind.rate for kind in kinds if kind.fingerprint == fingerprint})
@@ -227,7 +227,7 @@ class ContextStore(ABC):
                 "this one."
             )
         if rates and rate is not None and rate not in rates:
-            raise InputError(
+            raise ConfigError(
                 f"{self} holds passages at rate {', '.join(map(str, rates))}, but rate {rate} is asked for: "
                 "take a rate it has, or compress the passages again at this one."
             )

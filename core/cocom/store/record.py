@@ -126,8 +126,8 @@ def encode(id: str, entry: Entry, *, texts: bool, quantization: Quantization) ->
     data = _bytes(values)
     scale_data = b"" if scales is None else _bytes(scales)
     kind = Kind(contexts.fingerprint, contexts.rate, hidden, dtype, quantization)
-    sizes = (-1 if part is None else len(part) for part in words)
-    facts = Facts(id, rows, contexts.text_tokens, windows, *sizes, checksum=0)
+    text_size, query_size = (-1 if part is None else len(part) for part in words)
+    facts = Facts(id, rows, contexts.text_tokens, windows, text_size, query_size, 0)
     return Record(
         kind,
         facts._replace(checksum=_checksum(kind, facts, data, scale_data)),
