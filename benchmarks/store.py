@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def grow(count: int, folder: Path) -> dict[str, Any]:
     before = resident()
     seconds = 0.0
     for entries in batches(count, 4, 64):
-        seconds += timed(lambda entries=entries: store.put(entries))  # type: ignore[misc]
+        seconds += timed(partial(store.put, entries))
     compacting = timed(store.compact)
     built = peak()
     rng = random.Random(0)
@@ -116,7 +117,7 @@ def grow(count: int, folder: Path) -> dict[str, Any]:
         forget_files(folder)
         store = DiskStore(folder / "store")
         store.get(["a" * 26])  # opens the index: what is cold then are the passage and its page
-        cold.append(timed(lambda: store.get([rng.choice(ids)])))
+        cold.append(timed(partial(store.get, [rng.choice(ids)])))
     shards = list((folder / "store" / "shards").iterdir())
     store.close()
     return {
@@ -141,7 +142,7 @@ def read(folder: Path, count: int) -> dict[str, Any]:
     seconds = 0.0
     with (folder / "plain").open("wb") as plain:
         for entries in batches(count, 8, 4096):
-            seconds += timed(lambda entries=entries: store.put(entries))  # type: ignore[misc]
+            seconds += timed(partial(store.put, entries))
             ids += entries
             for entry in entries.values():
                 assert entry.contexts is not None
@@ -166,9 +167,9 @@ def read(folder: Path, count: int) -> dict[str, Any]:
         for _ in range(500):
             picked = rng.sample(range(count), many)
             wanted = [ids[number] for number in picked]
-            theirs.append(timed(lambda picked=picked: mapped(array, picked)))  # type: ignore[misc]
-            ours.append(timed(lambda wanted=wanted: store.get(wanted, texts=False)))  # type: ignore[misc]
-            with_texts.append(timed(lambda wanted=wanted: store.get(wanted)))  # type: ignore[misc]
+            theirs.append(timed(partial(mapped, array, picked)))
+            ours.append(timed(partial(store.get, wanted, texts=False)))
+            with_texts.append(timed(partial(store.get, wanted)))
         figures[f"warm_{many}"] = compared(ours, theirs, with_texts)
         ours, theirs = [], []
         for _ in range(60):
@@ -177,8 +178,8 @@ def read(folder: Path, count: int) -> dict[str, Any]:
             del array
             forget_files(folder)
             array = np.memmap(folder / "plain", dtype=np.uint8, mode="r")
-            theirs.append(timed(lambda picked=picked: mapped(array, picked)))  # type: ignore[misc]
-            ours.append(timed(lambda wanted=wanted: store.get(wanted, texts=False)))  # type: ignore[misc]
+            theirs.append(timed(partial(mapped, array, picked)))
+            ours.append(timed(partial(store.get, wanted, texts=False)))
         figures[f"cold_{many}"] = compared(ours, theirs)
     store.close()
     return figures

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,12 +25,12 @@ __all__ = [
     "build",
     "change",
     "flip",
+    "inside",
     "look",
     "overwrite",
     "passage",
     "same",
     "span",
-    "sql",
 ]
 
 INDEX = "index.sqlite"
@@ -169,7 +168,11 @@ def same(one: Entry, two: Entry) -> bool:
     ):
         return False
     x, y = a.embeddings, b.embeddings
-    return x.dtype == y.dtype and x.shape == y.shape and torch.equal(x.view(torch.uint8), y.view(torch.uint8))
+    return (
+        x.dtype == y.dtype
+        and x.shape == y.shape
+        and torch.equal(x.view(torch.uint8), y.view(torch.uint8))
+    )
 
 
 @dataclass
@@ -239,17 +242,7 @@ def span(path: Path, tensor: str) -> tuple[int, int]:
     return 8 + length + begin, 8 + length + end
 
 
-def sql(*statements: str) -> Callable[[Good, Path], None]:
-    """A damage that changes the index by SQL."""
-
-    def run(good: Good, path: Path) -> None:
-        connection = sqlite3.connect(path / INDEX)
-        try:
-            for statement in statements:
-                changed = connection.execute(statement).rowcount
-                assert changed, f"nothing was changed by: {statement}"
-            connection.commit()
-        finally:
-            connection.close()
-
-    return run
+def inside(path: Path, tensor: str, share: float) -> int:
+    """The byte of a safetensors file at some share of a tensor."""
+    begin, end = span(path, tensor)
+    return begin + int((end - begin) * share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import os
@@ -71,7 +72,12 @@ class RayEngine:
         if workers < 1:
             raise InputError(f"workers must be at least 1, got {workers}.")
         if not gpus_per_worker >= 0:
-            raise InputError(f"gpus_per_worker must be 0 or more, got {gpus_per_worker}.")
+            raise InputError(f"gpus_per_worker must be 0 or more, got {gpus_per_worker:g}.")
+        if gpus_per_worker > 1 and not float(gpus_per_worker).is_integer():
+            raise InputError(
+                f"gpus_per_worker must be whole, or below 1, got {gpus_per_worker:g}: a model has GPUs for "
+                "itself, or shares one."
+            )
         options = dict(options or {})
         device = str(options.get("device") or "")
         if device.startswith("cuda") and not gpus_per_worker:
@@ -115,27 +121,6 @@ class RayEngine:
             run.close()
 
     def _compress(self, work: _Work, store: DiskStore, rate: int) -> Iterator[Done]:
-        ray, data = ray_data()
-        with (
-            session(ray) as ours,
-            quiet(data),
-            closing(self._results(ray, work, store, rate, ours)) as results,
-        ):
-            for result in results:
-                if result.number in work.numbers:  # else it was done twice
-                    yield _taken_up(work.run, result, store)
-                    work.finished(result.number)
-            if work.numbers:
-                raise CocomError(
-                    f"Ray ended before {len(work.numbers)} chunks were done: start the build again."
-                )
-
-    def _results(
-        self, ray: Any, work: _Work, store: DiskStore, rate: int, ours: bool
-    ) -> Generator[Result, None, None]:
-        """What becomes of the chunks, as Ray tells it."""
-        workers = min(self._workers, len(work.numbers))
-        cpus = self._cpus(ray, workers, ours)
         task = Task(
             str(work.run.folder),
             self._model,
@@ -146,26 +131,30 @@ class RayEngine:
             store.name,
             store.manifest.texts,
             store.manifest.quantization,
-            workers,
-            # Where it is set, torch has it from there.
-            None if "OMP_NUM_THREADS" in os.environ else max(1, int(cpus)),
+            min(self._workers, len(work.numbers)),
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rows = iter(_dataset(ray, task, cpus, self._gpus))
-        with closing(rows):
-            while True:
-                try:
-                    table = next(rows, None)
-                except Exception as error:
-                    raise CocomError(
-                        f"Ray ended the build ({reason(error)}): what was finished is in the store; see to "
-                        "what Ray says, then start the build again."
-                    ) from error
-                if table is None:
-                    return
-                for text in table["result"].to_pylist():
-                    yield Result.from_json(text)
+        with closing(self._results(task)) as results:
+            for result in results:
+                if result.number in work.numbers:  # else it was done twice
+                    yield _taken_up(work.run, result, store)
+                    work.finished(result.number)
+        if work.numbers:
+            raise CocomError(
+                f"Ray ended before {len(work.numbers)} chunks were done: start the build again."
+            )
+
+    def _results(self, task: Task) -> Generator[Result, None, None]:
+        """What becomes of the chunks, as Ray tells it."""
+        ray, data = ray_data()
+        with session(ray) as ours, quiet(data):
+            cpus = self._cpus(ray, task.workers, ours)
+            if "OMP_NUM_THREADS" not in os.environ:  # where torch has it from
+                task = dataclasses.replace(task, threads=max(1, int(cpus)))
+            with warnings.catch_warnings(action="ignore"):
+                tables = iter(_dataset(ray, task, cpus, self._gpus))
+            with closing(tables):
+                while (table := _next(tables)) is not None:
+                    yield from map(Result.from_json, table["result"].to_pylist())
 
     def _cpus(self, ray: Any, workers: int, ours: bool) -> float:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -241,6 +230,16 @@ def _dataset(ray: Any, task: Task, cpus: float, gpus: float) -> Any:
         )
         .iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     )
+
+
+def _next(tables: Iterator[Any]) -> Any:
+    try:
+        return next(tables, None)
+    except Exception as error:
+        raise CocomError(
+            f"Ray ended the build ({reason(error)}): what was finished is in the store; see to what Ray "
+            "says, then start the build again."
+        ) from error
 
 
 def _taken_up(run: Run, result: Result, store: DiskStore) -> Done:

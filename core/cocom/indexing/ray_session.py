@@ -32,8 +32,7 @@ def ray_data() -> tuple[Any, Any]:
         MissingExtraError: Ray is not installed, or not what Ray Data needs.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             return importlib.import_module("ray"), importlib.import_module("ray.data")
     except ImportError as error:
         raise MissingExtraError("ray", "ray", "building with Ray") from error
@@ -64,8 +63,7 @@ def session(ray: Any) -> Iterator[bool]:
         stack.enter_context(_signals_kept())
         stack.enter_context(_events_unprinted())
         stack.callback(ray.shutdown)
-        with warnings.catch_warnings(), _environment(), _errors_sifted():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), _environment(), _errors_sifted():
             try:
                 ray.init(**options)
             except Exception as error:
@@ -80,7 +78,8 @@ def session(ray: Any) -> Iterator[bool]:
 @contextmanager
 def quiet(data: Any) -> Iterator[None]:
     """Keep Ray's messages in its log files, and its progress bars away."""
-    context = data.DataContext.get_current()
+    with warnings.catch_warnings(action="ignore"):
+        context = data.DataContext.get_current()
     wanted = {
         "enable_progress_bars": False,
         "print_on_execution_start": False,

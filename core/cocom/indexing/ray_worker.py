@@ -59,7 +59,7 @@ class Task:
     texts: bool
     quantization: Quantization
     workers: int
-    threads: int | None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,15 @@ class DiskStore(ContextStore):
         manifest = path / MANIFEST
         try:
             content = manifest.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise StoreError(
                 f"there is no store at '{self.path}', because it has no {MANIFEST}: make one with "
                 "DiskStore.create or `cocom index build`."
             ) from error
         except OSError as error:
-            raise StoreError(f"'{manifest}' cannot be read ({error.strerror}).") from error
+            raise StoreError(
+                f"'{manifest}' cannot be read ({error.strerror}): make it a readable file, as it was."
+            ) from error
         self.manifest = read_manifest(content, str(manifest))
         folder = path.absolute()  # files are opened when they are needed, from wherever that is
         self.shards = folder / SHARDS

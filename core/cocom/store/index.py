@@ -435,12 +435,6 @@ class Index:
             )
             return dict(rows.fetchall())
 
-    def used_in(self, number: int) -> int:
-        """How many passages of one shard those are; reads the whole index."""
-        with self.reading() as database:
-            query = "SELECT COUNT(*) FROM entries WHERE shard = ?"
-            return int(database.execute(query, (number,)).fetchone()[0])
-
     def recent(self) -> list[tuple[str, str]]:
         """Namespaces and ids of the passages in the index itself."""
         with self.reading() as database:

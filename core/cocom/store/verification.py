@@ -43,13 +43,12 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
         passages += len(good)
         if repair:
             _forget(store, bad)
-    left = [
-        Problem(path.name, "a finished shard of passages that the index does not list")
-        for path in unlisted(store)
-    ]
-    if repair and left:
+    left: list[Problem] = []
+    if repair:
         passages += _take_up(store, problems)
-    return Verified(passages, tuple(problems), () if repair else tuple(left), repair)
+    else:
+        left = _left(store, problems)
+    return Verified(passages, tuple(problems), tuple(left), repair)
 
 
 def _check_writable(store: DiskStore) -> None:
@@ -80,6 +79,21 @@ def _index_problems(index: Index) -> list[str]:
         return index.inconsistencies()
     except DamagedIndexError as error:
         return [str(error)]
+
+
+def _left(store: DiskStore, problems: list[Problem]) -> list[Problem]:
+    """Shards that the index does not list; what is no whole shard is a problem."""
+    left: list[Problem] = []
+    for path in unlisted(store):
+        try:
+            read_entries(path, read_header(path))
+        except StoreError as error:
+            if path.exists():  # else its writer has not succeeded
+                problems.append(Problem(path.name, f"{error}; repair sets it aside"))
+        else:
+            what = "a finished shard of passages that the index does not list"
+            left.append(Problem(path.name, what))
+    return left
 
 
 def _take_up(store: DiskStore, problems: list[Problem]) -> int:
@@ -145,8 +159,8 @@ def _difference(
     for part in _parts(list(own)):
         for key, place in _here(store, part, shard):
             listed += 1
-            right = (own[key].facts, own[key].start, own[key].words_at)
-            others += place.kind != shard.kind or right != place[1:2] + place[3:5]
+            right = (shard.kind, own[key].facts, own[key].start, own[key].words_at)
+            others += right != (place.kind, place.facts, place.start, place.words_at)
     if others:
         return f"the index says otherwise of {others} of its passages than its own list"
     if listed != used:  # or it was written to meanwhile

@@ -1,0 +1,283 @@
+"""Damaged stores: each is refused or repaired with its sentence, and nothing is silently wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cocom.errors import StoreError
+from cocom.store import DiskStore, Verified
+from tests.store.damage import INDEX, Good, Key, build, look, passage, same
+from tests.store.damaged_index import INDICES, LOGS
+from tests.store.damaged_shards import FOLDER, SHARDS, Damage
+
+DAMAGES = [*SHARDS, *FOLDER, *INDICES, *LOGS]
+OPENING = [damage for damage in DAMAGES if not damage.opening]
+RANDOM_DAMAGES = int(os.environ.get("COCOM_DAMAGES", "60"))
+
+Goods = dict[str, Good]
+
+
+@pytest.fixture(scope="module")
+def goods(tmp_path_factory: pytest.TempPathFactory) -> Goods:
+    """Good stores by name."""
+    folder = tmp_path_factory.mktemp("good")
+    return {
+        "none": build(folder / "none"),
+        "int8": build(folder / "int8", "int8"),
+        "log": build(folder / "log", log=True),
+    }
+
+
+def of_stores(damages: list[Damage]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("damage", "name"),
+        [pytest.param(d, name, id=f"{d}-{name}") for d in damages for name in d.stores],
+    )
+
+
+def harmed(damage: Damage, good: Good) -> set[Key]:
+    return {key for group in damage.harmed for key in good.groups[group]}
+
+
+def check_state(store: DiskStore, good: Good, damage: Damage) -> None:
+    """Whatever was not harmed is right, and whatever is not right says so."""
+    seen = look(store, good)
+    assert seen.right >= set(good.entries) - harmed(damage, good)
+    assert not seen.older
+    assert seen.absent == set(good.deleted) | (seen.absent & harmed(damage, good))
+    assert len(seen.absent) - len(good.deleted) == damage.absent
+    assert bool(seen.errors) == bool(damage.get), seen.errors
+    for message in seen.errors.values():
+        assert re.search(damage.get, message), message
+        assert str(store.path) in message
+        assert message.endswith(".")
+
+
+def check_verified(found: Verified, damage: Damage) -> None:
+    assert len({(problem.where, problem.what) for problem in found.problems}) == len(found.problems)
+    assert len(found.unlisted) == damage.unlisted
+    assert bool(found.problems) == bool(damage.verify), found.problems
+    if damage.verify:
+        assert any(re.search(damage.verify, problem.what) for problem in found.problems), (
+            found.problems
+        )
+
+
+def check_repaired(path: Path, good: Good, damage: Damage) -> None:
+    """A clean store, with all that was not harmed, into which the rest can be put again."""
+    found = DiskStore.repair(path)
+    assert found.repaired
+    assert not found.unlisted
+    assert bool(found.problems) == bool(damage.verify or damage.opening)
+    with DiskStore(path) as store:
+        seen = look(store, good)
+        lost = set(good.entries) - seen.right
+        assert not seen.errors
+        assert lost <= harmed(damage, good) | (seen.older if damage.back else set())
+        assert len(lost) in damage.lost, lost
+        assert damage.back or not (seen.older or seen.right & set(good.deleted))
+        passages = len(good.entries) - len(lost - seen.older) + len(seen.right & set(good.deleted))
+        assert store.verify() == Verified(passages)
+        assert sum(part.count() for part in parts(store)) == passages
+        for namespace, id in lost:
+            contexts = good.entries[namespace, id]
+            store.namespace(namespace).put({id: contexts})
+        put_large(store)
+        assert not store.verify().problems
+        store.compact(most_unused=0)
+    with DiskStore(path) as store:
+        if not good.path.name.startswith("int8"):  # else it was quantised twice
+            assert look(store, good).right >= set(good.entries)
+        assert not store.verify().problems
+        assert not list((path / "shards").glob(".*.tmp"))
+    assert not DiskStore.repair(path).problems
+
+
+def parts(store: DiskStore) -> Iterator[DiskStore]:
+    return (store.namespace(name) for name in store.namespaces())
+
+
+def put_large(store: DiskStore) -> None:
+    """Put what makes a shard of its own."""
+    store.put(dict(passage(number) for number in range(900, 906)))
+
+
+def content(path: Path) -> dict[str, bytes | None]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path] * path.exists()
+    return {str(file): file.read_bytes() if file.is_file() else None for file in files}
+
+
+def test_a_good_store_is_good(goods: Goods, tmp_path: Path) -> None:
+    for name, good in goods.items():
+        with DiskStore(good.copy(tmp_path / name)) as store:
+            seen = look(store, good)
+            assert seen.right == set(good.entries)
+            assert seen.absent == set(good.deleted)
+            assert store.verify() == Verified(len(good.entries))
+            assert len(good.files) == 5 + (name == "log")
+
+
+@of_stores(DAMAGES)
+def test_a_damage_is_told_and_repaired(
+    damage: Damage, name: str, goods: Goods, tmp_path: Path
+) -> None:
+    good = goods[name]
+    path = good.copy(tmp_path / "store")
+    damage.spoil(good, path)
+    if damage.opening:
+        with pytest.raises(StoreError, match=damage.opening) as refused:
+            DiskStore(path)
+        assert str(path) in str(refused.value)
+        assert str(refused.value).endswith(".")
+    else:
+        with DiskStore(path) as store:
+            check_state(store, good, damage)
+            check_verified(store.verify(), damage)
+            check_state(store, good, damage)
+    if damage.repair:
+        before = content(path)
+        with pytest.raises(StoreError, match=damage.repair):
+            DiskStore.repair(path)
+        assert content(path) == before
+    else:
+        check_repaired(path, good, damage)
+
+
+@of_stores(OPENING)
+def test_writing_to_a_damaged_store_makes_nothing_worse(
+    damage: Damage, name: str, goods: Goods, tmp_path: Path
+) -> None:
+    good = goods[name]
+    for write in (DiskStore.compact, put_large, lambda store: store.put(dict([passage(990)]))):
+        path = good.copy(tmp_path / write.__name__)
+        damage.spoil(good, path)
+        with DiskStore(path) as store:
+            right = look(store, good).right
+            try:
+                write(store)
+            except StoreError as error:
+                assert str(path) in str(error)
+            seen = look(store, good)
+            assert seen.right >= right
+            assert not seen.older
+        if not damage.repair:
+            DiskStore.repair(path)
+            with DiskStore(path) as store:
+                lost = set(good.entries) - look(store, good).right
+                assert lost <= harmed(damage, good)
+                assert len(lost) in damage.lost
+                assert not store.verify().problems
+
+
+@of_stores(OPENING)
+def test_whatever_is_asked_of_a_damaged_store_raises_store_errors_alone(
+    damage: Damage, name: str, goods: Goods, tmp_path: Path
+) -> None:
+    good = goods[name]
+    path = good.copy(tmp_path / "store")
+    damage.spoil(good, path)
+    with DiskStore(path, read_only=True) as store:
+        for ask in (
+            lambda part: list(part),
+            lambda part: list(part.items()),
+            lambda part: part.kinds(),
+            lambda part: part.namespaces(),
+            lambda part: part.count(),
+            lambda part: part.contains([id for _, id in good.entries]),
+            lambda part: part.get([id for _, id in good.entries], texts=False),
+            lambda part: part.get([id for _, id in good.entries], embeddings=False),
+        ):
+            for part in (store, store.namespace("other")):
+                try:
+                    ask(part)
+                except StoreError as error:
+                    assert str(path) in str(error)
+        with pytest.raises(StoreError, match="open for reading only: open it without read_only"):
+            store.verify(repair=True)
+
+
+def test_what_passages_hold_beside_their_embeddings_is_checked_without_texts(
+    tmp_path: Path,
+) -> None:
+    """The id tells nothing then of model, rate and text."""
+    with DiskStore.create(tmp_path / "store", texts=False) as store:
+        id, entry = passage(1)
+        store.put({id: entry})
+    for column, value in (("rate", 8), ("fingerprint", "c" * 64), ("dtype", "float16")):
+        with DiskStore(tmp_path / "store") as store:
+            with store.writing() as writing:
+                writing.database.execute(f"UPDATE kinds SET {column} = ?", (value,))
+            with pytest.raises(StoreError, match=f"the embeddings of passage {id} are damaged"):
+                store.get([id])
+            assert len(store.verify().problems) == 1
+            with store.writing() as writing:
+                old = {"rate": 4, "fingerprint": "a" * 64, "dtype": "bfloat16"}[column]
+                writing.database.execute(f"UPDATE kinds SET {column} = ?", (old,))
+
+
+@pytest.mark.parametrize("name", ["none", "log"])
+def test_any_page_of_the_index_may_be_overwritten(name: str, goods: Goods, tmp_path: Path) -> None:
+    good = goods[name]
+    for page in range((good.path / INDEX).stat().st_size // 4096):
+        path = good.copy(tmp_path / str(page))
+        with (path / INDEX).open("r+b") as file:
+            file.seek(page * 4096)
+            file.write(random.Random(page).randbytes(4096))
+        check_random(path, good)
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_DAMAGES))
+def test_random_damages(seed: int, goods: Goods, tmp_path: Path) -> None:
+    choose = random.Random(seed)
+    good = goods[choose.choice(sorted(goods))]
+    path = good.copy(tmp_path / "store")
+    files = sorted(path.glob("shards/*")) + sorted(path.glob(f"{INDEX}*")) * 2
+    file = choose.choice(files)
+    data = bytearray(file.read_bytes())
+    for _ in range(choose.choice([1, 1, 4])):
+        begin = choose.randrange(min(len(data), choose.choice([1200, len(data)])))
+        size = min(choose.choice([1, 1, 8, 100, 4096]), len(data) - begin)
+        data[begin : begin + size] = choose.choice([choose.randbytes(size), bytes(size)])
+    if choose.random() < 0.1:
+        del data[choose.randrange(len(data)) :]
+    file.write_bytes(data)
+    check_random(path, good, file.name)
+
+
+def check_random(path: Path, good: Good, file: str = INDEX) -> None:
+    """A clean verification means a right store; a repair leaves all that other files hold."""
+    try:
+        with DiskStore(path) as store:
+            seen = look(store, good)
+            found = store.verify()
+            if not (found.problems or found.unlisted):
+                assert seen.right == set(good.entries)
+    except StoreError as error:
+        assert str(path) in str(error)
+    DiskStore.repair(path)
+    with DiskStore(path) as store:
+        found = store.verify()
+        assert not found.problems
+        assert not found.unlisted
+        seen = look(store, good)
+        assert not seen.errors
+        lost = set(good.entries) - seen.right
+        if file.startswith(INDEX):
+            kept = {key for group in good.files for key in good.groups[group]}
+        else:
+            kept = {
+                key
+                for group, keys in good.groups.items()
+                for key in keys
+                if good.files.get(group) != file
+            }
+        assert not lost & kept
+        for namespace, id in lost - seen.older:
+            store.namespace(namespace).put({id: good.entries[namespace, id]})
+        assert not store.verify().problems
