@@ -162,7 +162,7 @@ INDICES = (
     Damage(
         "a row without its text",
         _sql(f"UPDATE entries SET text_size = -1 WHERE {THIS} OR {THAT}"),
-        get=rf"passage \w+ are damaged: .*; {REPAIR}",
+        get=rf"passage \w+ (are|is) damaged: .*; {REPAIR}",
         verify="^the index says otherwise of 1 of its passages than its own list",
         harmed=["first", "recent"],
         lost=[1],
@@ -249,7 +249,7 @@ INDICES = (
     ),
     Damage(
         "embeddings in the index itself gone",
-        _sql("DELETE FROM recent WHERE rowid <= 2"),
+        _sql("DELETE FROM recent WHERE rowid <= 3"),
         get=rf"passage \w+ is listed, but not there; {REPAIR}",
         verify="^2 passages are in no shard and not in the index itself",
         harmed=RECENT,
@@ -274,7 +274,7 @@ INDICES = (
     ),
     Damage(
         "embeddings in the index itself too long",
-        _sql(f"UPDATE recent SET data = data || data WHERE {THAT}"),
+        _sql(f"UPDATE recent SET data = zeroblob(2 * length(data)) WHERE {THAT}"),
         get=rf"passage \w+ has \d+ bytes instead of \d+; {REPAIR}",
         verify=r"^passage \w+ has \d+ bytes instead of \d+; repair drops it",
         harmed=["recent"],
@@ -291,7 +291,7 @@ INDICES = (
     ),
     Damage(
         "texts in the index itself changed",
-        _sql(f"UPDATE recent SET words = words || x'20' WHERE {THAT}"),
+        _sql(f"UPDATE recent SET words = CAST(words || ' ' AS BLOB) WHERE {THAT}"),
         get=rf"the text of passage \w+ is damaged: .*; {REPAIR}",
         verify=r"^the text of passage \w+ is damaged: .*; repair drops it",
         harmed=["recent"],
@@ -394,8 +394,8 @@ LOGS = (
         _index(_half, LOG),
         unlisted=1,
         harmed=["log", "log shard"],
-        absent=6,
-        lost=[0],
+        absent=9,
+        lost=[3],
         stores=["log"],
     ),
     Damage(

@@ -400,10 +400,9 @@ def test_what_compress_gave_is_kept_under_its_ids(store: ContextStore, make: Mak
 
 def test_what_was_compressed_without_its_text_has_no_id(store: ContextStore, make: Make) -> None:
     first, second = _made(make, "ab")
-    with pytest.raises(
-        InputError, match="context embeddings 1 were compressed with keep_text=False"
-    ):
-        store.add([first, dataclasses.replace(second, passage=None)])
+    for passage in (None, Passage("", "an id")):  # that of an export without texts
+        with pytest.raises(InputError, match="context embeddings 1 come without the text"):
+            store.add([first, dataclasses.replace(second, passage=passage)])
     assert len(store) == 0
 
 

@@ -112,7 +112,8 @@ def update(
 ) -> None:
     """Compress what is new or changed, and delete what the source had and has no more.
 
-    Only passages that this source brought into the namespace, by this model and at this rate, are deleted.
+    Only passages that it had when it was last read into the namespace, by this model and at this rate, are
+    deleted, and none that another source has.
     """
     _run(locals(), drop="always" if drop_anyway else "safe")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cocom.errors import StoreError
 from cocom.store.protocol import Kind
 from cocom.store.reading import read_raw
 from cocom.store.record import Record
@@ -34,14 +35,21 @@ def compact(store: DiskStore, most_unused: float) -> None:
 def _records(store: DiskStore, shard: Shard) -> Iterator[tuple[str, Record]]:
     """Namespaces and records of the passages that still lie in a shard."""
     path = store.shards / shard.name
+    try:
+        listing = read_entries(path, read_header(path))
+    except StoreError as error:
+        raise store.explained(error) from error
     ids: dict[str, list[str]] = {}
-    for place in read_entries(path, read_header(path)):
+    for place in listing:
         ids.setdefault(place.namespace, []).append(place.facts.id)
     for namespace, part in ids.items():
         located = store.index.find(namespace, part)
         here = {id: place for id, place in located.items() if place.shard == shard}
-        for raw in read_raw(store.files, here).values():
-            yield namespace, raw.record()
+        try:
+            records = [raw.record() for raw in read_raw(store.files, here).values()]
+        except StoreError as error:
+            raise store.explained(error) from error
+        yield from ((namespace, record) for record in records)
 
 
 def _to_merge(store: DiskStore, most_unused: float) -> Iterator[dict[int, Shard]]:

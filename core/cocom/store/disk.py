@@ -231,14 +231,7 @@ class DiskStore(ContextStore):
                 read = read_raw(self.files, located, texts=texts, embeddings=embeddings)
                 found = {id: raw.entry() for id, raw in read.items()}
             except StoreError as error:
-                if not is_damage(error):
-                    raise StoreError(
-                        f"{self}: {error}: make it readable, or allow more open files."
-                    ) from error
-                raise StoreError(
-                    f"{self}: {error}; run `cocom index verify --repair` to drop what is damaged, so that it "
-                    "can be compressed again."
-                ) from error
+                raise self.explained(error) from error
             except FileNotFoundError as error:
                 # Compacted meanwhile: the index knows where it is now.
                 if attempt + 1 == _TRIES:
@@ -323,6 +316,15 @@ class DiskStore(ContextStore):
         """Close the files; they are opened again when they are needed."""
         self.index.close()
         self.files.close()
+
+    def explained(self, error: StoreError) -> StoreError:
+        """What to say of a passage or shard that cannot be read, for the modules of this package."""
+        if not is_damage(error):
+            return StoreError(f"{self}: {error}: make it readable, or allow more open files.")
+        return StoreError(
+            f"{self}: {error}; run `cocom index verify --repair` to drop what is damaged, so that it can be "
+            "compressed again."
+        )
 
     @contextmanager
     def writing(self) -> Iterator[Writing]:

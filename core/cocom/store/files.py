@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -120,8 +121,9 @@ class LocalFiles:
     def remove_unfinished(self) -> None:
         """Remove unfinished files; see `ShardFiles.remove_unfinished`."""
         if not self._removed:
-            for path in self._folder.glob(".*.tmp"):
-                path.unlink(missing_ok=True)
+            for path in (*self._folder.glob(".*.tmp"), *self._folder.glob(".tmp*")):
+                with suppress(OSError):  # a folder, or not ours: it does no harm
+                    path.unlink()
             self._removed = True
 
     def close(self) -> None:

@@ -451,12 +451,16 @@ class Index:
             counted = {
                 message: database.execute(query).fetchone()[0] for message, query in _CHECKS.items()
             }
-            for number in [n for (n,) in database.execute("SELECT shard FROM shards")]:
+            if any(counted.values()):
+                return [f"{count} {message}" for message, count in counted.items() if count]
+            for (number,) in database.execute("SELECT kind FROM kinds").fetchall():
+                self._kind(database, number)
+            for (number,) in database.execute("SELECT shard FROM shards").fetchall():
                 self._shard(database, number)
             rows = database.execute(f"SELECT {_ENTRY} FROM entries")
             if not all(tuple(map(type, row)) in _TYPES for row in rows):
                 raise sqlite3.DatabaseError("a passage's row is not one")
-            return [f"{count} {message}" for message, count in counted.items() if count]
+            return []
 
     def _open_to_read(self) -> sqlite3.Connection:
         uri = self.path.absolute().as_uri()

@@ -192,16 +192,17 @@ def decode_words(kind: Kind, facts: Facts, words: Buffer) -> tuple[str | None, s
     Raises:
         StoreError: They are not what was written.
     """
-    if facts.text_size < 0:
-        return None, None
     data = bytes(words)
+    if facts.text_size < 0 and not data:
+        return None, None
     parts = (data[: facts.text_size], data[facts.text_size :] if facts.query_size >= 0 else None)
     try:
         text, query = (
             None if part is None else part.decode("utf-8", "surrogatepass") for part in parts
         )
         assert text is not None
-        right = passage_id(kind.fingerprint, kind.rate, text, query) == facts.id
+        whole = len(data) == max(facts.text_size, 0) + max(facts.query_size, 0)
+        right = whole and passage_id(kind.fingerprint, kind.rate, text, query) == facts.id
     except UnicodeDecodeError:
         right = False
     if not right:

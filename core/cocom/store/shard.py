@@ -15,6 +15,7 @@ import os
 import struct
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -100,7 +101,7 @@ def write_shard(
         StoreError: It cannot be written, or a record is not as long as it says.
     """
     for _, record in records:
-        _check_sizes(record)
+        _check_sizes(record, folder)
     kind = records[0][1].kind
     placed = _place([(namespace, record.facts) for namespace, record in records])
     listing = _listing(placed)
@@ -137,7 +138,8 @@ def write_shard(
             f"'{target}' cannot be written ({error}): make room there, or make the folder writable."
         ) from error
     finally:
-        staging.unlink(missing_ok=True)
+        with suppress(OSError):
+            staging.unlink(missing_ok=True)
     return read_header(target).shard, placed
 
 
@@ -242,7 +244,7 @@ def read_entries(path: Path, header: Header) -> list[Placed]:
     )
 
 
-def _check_sizes(record: Record) -> None:
+def _check_sizes(record: Record, folder: Path) -> None:
     """Make sure that a damaged record cannot shift those after it."""
     facts = record.facts
     words = max(facts.text_size, 0) + max(facts.query_size, 0)
@@ -250,8 +252,9 @@ def _check_sizes(record: Record) -> None:
     found = (len(record.values), len(record.scales), len(record.words))
     if found != expected:
         raise StoreError(
-            f"passage {facts.id} has {found} bytes of values, scales and words instead of {expected}: run "
-            "`cocom index verify --repair` to drop it, so that it can be compressed again."
+            f"passage {facts.id} cannot be written to '{folder}', because it has {found} bytes of values, "
+            f"scales and words instead of {expected}: run `cocom index verify --repair` to drop it, so that "
+            "it can be compressed again."
         )
 
 

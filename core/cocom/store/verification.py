@@ -215,8 +215,11 @@ def _intact(
             bad.append(key)
         except StoreError as error:
             _check_damage(error, repair)
+            said = str(error)
+            if key[1] not in said:
+                said = f"passage {key[1]} is lost, because {said}"
             problems.append(
-                Problem(where, f"{error}; repair drops it, unless its shard has it whole")
+                Problem(where, f"{said}; repair drops it, unless its shard has it whole")
             )
             bad.append(key)
     return good, bad
