@@ -20,9 +20,9 @@ from cocom.datatypes import ContextEmbeddings, Window
 from cocom.errors import ConfigError, DataError, EmptyPassageError, InputError, StoreError
 from cocom.identity import passage_id
 from cocom.indexing.build import BuildReport, Progress, build_index
-from cocom.indexing.items import Item
 from cocom.indexing.local import LocalEngine
 from cocom.indexing.meter import Meter
+from cocom.indexing.sources.items import Item
 from cocom.store import DiskStore
 from cocom.store.listing import Listing, failures, sources
 from cocom.store.statistics import statistics

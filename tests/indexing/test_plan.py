@@ -20,10 +20,10 @@ from cocom import Cocom, CocomConfig
 from cocom.cli import index_plan
 from cocom.config import EncoderConfig, LoraSettings
 from cocom.errors import CheckpointError, ConfigError, InputError
-from cocom.indexing import plan_options, throughput
-from cocom.indexing.plan import INDEX_BYTES, IndexPlan, PlanOptions, plan
-from cocom.indexing.shape import CompressorShape, shape_of
-from cocom.indexing.throughput import MeasuredThroughput, measure, passage_of
+from cocom.indexing.planning import plan_options, throughput
+from cocom.indexing.planning.plan import INDEX_BYTES, IndexPlan, PlanOptions, plan
+from cocom.indexing.planning.shape import CompressorShape, shape_of
+from cocom.indexing.planning.throughput import MeasuredThroughput, measure, passage_of
 from cocom.store import quantization
 from cocom.testing import tiny_cocom
 
@@ -469,7 +469,8 @@ def test_a_damaged_config_is_reported(tmp_path: Path) -> None:
 
 
 def test_importing_the_planner_loads_no_torch() -> None:
-    modules = ("indexing.plan", "indexing.shape", "indexing.throughput", "cli.index_plan")
+    names = ("plan", "shape", "throughput")
+    modules = (*(f"indexing.planning.{name}" for name in names), "cli.index_plan")
     imports = "".join(f"import cocom.{name}; " for name in modules)
     code = f"{imports}import sys; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

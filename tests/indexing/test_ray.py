@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -32,11 +33,11 @@ from cocom.indexing import ray_engine
 from cocom.indexing.build import BuildReport, Progress, build_index
 from cocom.indexing.chunks import Chunk, Engine
 from cocom.indexing.incoming import Run, finished, folder_of, remove_stale
-from cocom.indexing.items import Item
 from cocom.indexing.local import LocalEngine
 from cocom.indexing.ray_engine import RayEngine
 from cocom.indexing.ray_session import cpus_of_each, ray_data, session
 from cocom.indexing.ray_worker import Result, Task, Worker, numbers
+from cocom.indexing.sources.items import Item
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt
 from cocom.store.listing import failures
@@ -202,6 +203,9 @@ def test_a_worker_that_is_killed_is_replaced_and_its_chunk_done_again(
     local, _ = build("local", source)
     assert entries(store) == entries(local)
     assert (report.new, report.failed) == (24, 0)
+    print([(r.name, r.getMessage()) for r in caplog.records])
+    L = logging.getLogger("cocom.indexing.ray_engine")
+    print(L.disabled, L.propagate, L.getEffectiveLevel(), logging.root.manager.disable)
     assert [
         record.getMessage() for record in caplog.records if record.name.startswith("cocom")
     ] == ["4 passages from 'row:8' on were compressed again, because their worker was lost"]
@@ -245,7 +249,7 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
             if "row:4" in chunk.keys.values():
                 mark.with_suffix(".new").write_text(str(os.getpid()))
                 mark.with_suffix(".new").rename(mark)
-                time.sleep(60)
+                time.sleep(5)
             return super()._compress(model, chunk)
 
     def interrupt() -> None:

@@ -29,11 +29,10 @@ import cocom
 from cocom.datatypes import Passage
 from cocom.documents import document_files
 from cocom.errors import DataError, InputError, MissingExtraError
-from cocom.indexing import lines
-from cocom.indexing.dataset import quiet
-from cocom.indexing.fields import plain_fields
-from cocom.indexing.sources import Item, Source, open_source
-from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources import Item, Source, lines, open_source
+from cocom.indexing.sources.dataset import quiet
+from cocom.indexing.sources.fields import plain_fields
+from cocom.indexing.sources.stored_file import StoredFile
 
 pyarrow = cast(Any, pytest.importorskip("pyarrow"))
 parquet = cast(Any, pytest.importorskip("pyarrow.parquet"))
@@ -925,7 +924,7 @@ def test_a_program_can_end_in_the_middle_of_a_hub_dataset(tmp_path: Path) -> Non
     rows = [{"text": f"{i} " * 50} for i in range(20_000)]
     write_table(tmp_path / "train.parquet", rows, row_group_size=2000)
     code = f"""
-from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources.stored_file import StoredFile
 from cocom.indexing.sources import open_source
 items = open_source("hf:{tmp_path}@train").read()
 print(next(items).key)
@@ -1209,7 +1208,7 @@ def test_a_missing_package_is_named(
     }[kind]
     monkeypatch.setitem(sys.modules, package, None)
     for module in ("arrow", "parquet", "dataset"):
-        monkeypatch.delitem(sys.modules, f"cocom.indexing.{module}", raising=False)
+        monkeypatch.delitem(sys.modules, f"cocom.indexing.sources.{module}", raising=False)
     with pytest.raises(MissingExtraError, match=rf"'{package}'.* pip install 'cocom\[index\]'"):
         open_source(source)
 
@@ -1217,7 +1216,7 @@ def test_a_missing_package_is_named(
 def test_documents_and_lines_need_no_package() -> None:
     code = """
 import sys
-from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources.stored_file import StoredFile
 from cocom.indexing.sources import open_source
 for source in sys.argv[1:]:
     assert list(open_source(source).read())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,7 @@ def build(path: Path, quantization: Quantization = "none", *, log: bool = False)
         put("second", "", (passage(n) for n in range(10, 18)))  # the same sizes as the first
         put("third", "", (passage(n, model=1, rate=16) for n in range(20, 26)))
         put("fourth", "other", (passage(n) for n in (*range(5), 30)))
+        time.sleep(0.01)  # so that its file is newer than those before, by any clock
         put("fifth", "", (passage(n, version=1) for n in (0, 1, *range(40, 45))))
         put("recent", "", (passage(n, rows=3) for n in range(50, 54)))
         put("recent anew", "", (passage(n, rows=3, version=1) for n in (2, 50)))

@@ -15,7 +15,6 @@ from cocom import Cocom, CocomConfig, CocomView, DiskStore, Entry, MemoryStore, 
 from cocom.errors import (
     ConfigError,
     FingerprintError,
-    InputError,
     MissingContextError,
     StoreError,
 )

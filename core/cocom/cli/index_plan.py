@@ -12,10 +12,10 @@ from cocom.cli import shared
 from cocom.errors import InputError
 
 if TYPE_CHECKING:
-    from cocom.indexing.figures import Figure
-    from cocom.indexing.plan import IndexPlan
-    from cocom.indexing.shape import CompressorShape
-    from cocom.indexing.throughput import MeasuredThroughput
+    from cocom.indexing.planning.figures import Figure
+    from cocom.indexing.planning.plan import IndexPlan
+    from cocom.indexing.planning.shape import CompressorShape
+    from cocom.indexing.planning.throughput import MeasuredThroughput
 
 __all__ = ["Quantization", "command"]
 
@@ -80,8 +80,8 @@ def command(
 ) -> None:
     """Tell what compressing a corpus takes, and what each figure rests on; reads configs, no weights."""
     from cocom.checkpoints.source import HubOptions
-    from cocom.indexing.plan import PlanOptions, plan
-    from cocom.indexing.shape import shape_of
+    from cocom.indexing.planning.plan import PlanOptions, plan
+    from cocom.indexing.planning.shape import shape_of
 
     options = PlanOptions(
         passages=_count(passages),
@@ -131,7 +131,7 @@ def _measure(
     where: dict[str, Any],
 ) -> MeasuredThroughput:
     from cocom.engine import Cocom
-    from cocom.indexing.throughput import measure
+    from cocom.indexing.planning.throughput import measure
 
     engine = Cocom.from_pretrained(model, **where)
     return measure(engine, tokens=tokens or shape.config.window, rate=rate)

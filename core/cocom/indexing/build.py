@@ -17,8 +17,8 @@ from cocom.errors import InputError
 from cocom.identity import passage_id
 from cocom.indexing.chunks import Chunk, Done, Engine
 from cocom.indexing.incoming import finished, remove_stale
-from cocom.indexing.items import Item, Source
 from cocom.indexing.local import LocalEngine
+from cocom.indexing.sources.items import Item, Source
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt, unlisted
 from cocom.store.listing import Failure, Listing

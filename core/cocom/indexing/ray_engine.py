@@ -17,9 +17,9 @@ from cocom import errors
 from cocom.errors import CocomError, InputError, MissingExtraError, StoreError
 from cocom.indexing.chunks import Chunk, Done
 from cocom.indexing.incoming import Run
-from cocom.indexing.items import reason
 from cocom.indexing.ray_session import cpus_of_each, quiet, ray_data, session
 from cocom.indexing.ray_worker import ATTEMPTS, LOST, Result, Task, Worker, numbers
+from cocom.indexing.sources.items import reason
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt
 from cocom.store.listing import Failure
@@ -233,13 +233,19 @@ def _dataset(ray: Any, task: Task, cpus: float, gpus: float) -> Any:
 
 
 def _next(tables: Iterator[Any]) -> Any:
+    """The next table; None after the last one."""
     try:
         return next(tables, None)
-    except Exception as error:
-        raise CocomError(
-            f"Ray ended the build ({reason(error)}): what was finished is in the store; see to what Ray "
-            "says, then start the build again."
-        ) from error
+    except (Exception, KeyboardInterrupt) as error:
+        _log.debug("Ray ended the build", exc_info=True)
+        found = None if isinstance(error, KeyboardInterrupt) else reason(error)
+    # Not where Ray's exception still is: it would keep its workers alive, with all that they hold.
+    if found is None:
+        raise KeyboardInterrupt
+    raise CocomError(
+        f"Ray ended the build ({found}): what was finished is in the store; see to what Ray says, then start "
+        "the build again."
+    )
 
 
 def _taken_up(run: Run, result: Result, store: DiskStore) -> Done:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from cocom.errors import InputError, MissingExtraError
-from cocom.indexing.items import reason
+from cocom.indexing.sources.items import reason
 
 __all__ = ["cpus_of_each", "quiet", "ray_data", "session"]
 

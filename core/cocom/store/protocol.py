@@ -201,8 +201,8 @@ class ContextStore(ABC):
         for i, made in enumerate(contexts):
             if made.passage is None or not made.passage.text:
                 raise InputError(
-                    f"context embeddings {i} come without the text of their passage, which their id hashes: compress "
-                    "with keep_text=True, or use put with an id that is known."
+                    f"context embeddings {i} come without the text of their passage, which their id hashes: "
+                    "compress with keep_text=True, or use put with an id that is known."
                 )
             text = made.passage.text
             ids.append(passage_id(made.fingerprint, made.rate, text, query))

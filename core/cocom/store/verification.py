@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,8 @@ def _verify_shard(
             _forget(store, bad)
             if not whole:
                 with store.writing() as writing:
-                    store.write(writing, [(key[0], raw.record()) for key, raw in good.items()])
+                    still = _still(store, {key: raw.place for key, raw in good.items()})
+                    store.write(writing, [(key[0], good[key].record()) for key in still])
     if repair and not whole:
         if path.exists() and not (listing is not None and lost):  # else it is taken up anew
             _set_aside(path)
@@ -192,11 +193,11 @@ def _find(store: DiskStore, keys: Sequence[Key]) -> dict[Key, Located]:
 
 def _intact(
     store: DiskStore, keys: Sequence[Key], problems: list[Problem], where: str, repair: bool
-) -> tuple[dict[Key, Raw], list[Key]]:
+) -> tuple[dict[Key, Raw], dict[Key, Located]]:
     """Passages as they were read, and those that are damaged."""
     located = _find(store, keys)
     good: dict[Key, Raw] = {}
-    bad: list[Key] = []
+    bad: dict[Key, Located] = {}
     try:
         read = read_raw(store.files, located)
     except (StoreError, FileNotFoundError):
@@ -212,7 +213,7 @@ def _intact(
             problems.append(
                 Problem(where, f"passage {key[1]} is lost, because the file is missing")
             )
-            bad.append(key)
+            bad[key] = place
         except StoreError as error:
             _check_damage(error, repair)
             said = str(error)
@@ -221,7 +222,7 @@ def _intact(
             problems.append(
                 Problem(where, f"{said}; repair drops it, unless its shard has it whole")
             )
-            bad.append(key)
+            bad[key] = place
     return good, bad
 
 
@@ -237,11 +238,17 @@ def _check_damage(error: StoreError, repair: bool) -> None:
         ) from error
 
 
-def _forget(store: DiskStore, keys: Sequence[Key]) -> None:
-    if keys:
+def _forget(store: DiskStore, places: Mapping[Key, Located]) -> None:
+    if places:
         with store.writing() as writing:
-            for namespace, id in keys:
+            for namespace, id in _still(store, places):
                 writing.forget(namespace, [id])
+
+
+def _still(store: DiskStore, places: Mapping[Key, Located]) -> list[Key]:
+    """Those passages that lie where they lay; the others were written anew or deleted meanwhile."""
+    now = _find(store, list(places))
+    return [key for key, place in places.items() if now.get(key) == place]
 
 
 def _set_aside(path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from cocom.datatypes import Passage
 from cocom.documents import SUFFIXES, Document, document_files, load_documents
 from cocom.errors import DataError, InputError
-from cocom.indexing.fields import checked_text
-from cocom.indexing.folders import visible_files
-from cocom.indexing.items import Item, ending_at
-from cocom.indexing.lines import parse_line, read_lines
-from cocom.indexing.stored_file import find_file
+from cocom.indexing.sources.fields import checked_text
+from cocom.indexing.sources.folders import visible_files
+from cocom.indexing.sources.items import Item, ending_at
+from cocom.indexing.sources.lines import parse_line, read_lines
+from cocom.indexing.sources.stored_file import find_file
 
 __all__ = ["Documents", "open_documents"]
 

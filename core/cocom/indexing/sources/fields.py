@@ -11,7 +11,7 @@ from numbers import Integral, Real
 
 from cocom.datatypes import Passage
 from cocom.errors import DataError, InputError
-from cocom.indexing.items import Item
+from cocom.indexing.sources.items import Item
 
 __all__ = ["Fields", "check_fields", "checked_text", "choose_fields", "kind", "plain_fields"]
 

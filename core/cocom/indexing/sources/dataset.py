@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cocom.errors import DataError, InputError
-from cocom.indexing.arrow import ROWS, Rows, fields_of
-from cocom.indexing.fields import Fields
-from cocom.indexing.folders import is_divided, is_saved, with_split
-from cocom.indexing.items import Item, ending_at, needed, reason
-from cocom.indexing.parquet import Parquet, open_split
-from cocom.indexing.stored_file import StoredFile, is_url
+from cocom.indexing.sources.arrow import ROWS, Rows, fields_of
+from cocom.indexing.sources.fields import Fields
+from cocom.indexing.sources.folders import is_divided, is_saved, with_split
+from cocom.indexing.sources.items import Item, ending_at, needed, reason
+from cocom.indexing.sources.parquet import Parquet, open_split
+from cocom.indexing.sources.stored_file import StoredFile, is_url
 
 __all__ = ["HuggingFace", "open_dataset", "open_saved", "quiet"]
 

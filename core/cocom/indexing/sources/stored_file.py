@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from cocom.errors import CocomError, InputError
-from cocom.indexing.items import needed, reason
+from cocom.indexing.sources.items import needed, reason
 
 __all__ = ["StoredFile", "find_file", "find_url", "is_url"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cocom.errors import InputError
-from cocom.indexing.figures import Figure, asked, computed, given
-from cocom.indexing.plan_options import DTYPES, PlanOptions
+from cocom.indexing.planning.figures import Figure, asked, computed, given
+from cocom.indexing.planning.plan_options import DTYPES, PlanOptions
 
 if TYPE_CHECKING:
-    from cocom.indexing.shape import CompressorShape
-    from cocom.indexing.throughput import MeasuredThroughput
+    from cocom.indexing.planning.shape import CompressorShape
+    from cocom.indexing.planning.throughput import MeasuredThroughput
 
 __all__ = ["INDEX_BYTES", "IndexPlan", "PlanOptions", "plan"]
 

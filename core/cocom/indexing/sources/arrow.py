@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocom.errors import InputError
-from cocom.indexing.fields import Fields, check_fields, choose_fields
-from cocom.indexing.items import Item, needed
+from cocom.indexing.sources.fields import Fields, check_fields, choose_fields
+from cocom.indexing.sources.items import Item, needed
 
 __all__ = ["ROWS", "Rows", "fields_of", "plain_columns"]
 

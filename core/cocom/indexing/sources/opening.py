@@ -7,14 +7,14 @@ from pathlib import Path
 
 from cocom.documents import SUFFIXES
 from cocom.errors import InputError
-from cocom.indexing.files import open_documents
-from cocom.indexing.folders import is_saved, parquet_files, with_split
-from cocom.indexing.items import Item, Source
-from cocom.indexing.lines import open_lines
-from cocom.indexing.objects import open_objects
-from cocom.indexing.stored_file import StoredFile, find_file, find_url, is_url
+from cocom.indexing.sources.files import open_documents
+from cocom.indexing.sources.folders import is_saved, parquet_files, with_split
+from cocom.indexing.sources.items import Source
+from cocom.indexing.sources.lines import open_lines
+from cocom.indexing.sources.objects import open_objects
+from cocom.indexing.sources.stored_file import StoredFile, find_file, find_url, is_url
 
-__all__ = ["Item", "Source", "open_source"]
+__all__ = ["open_source"]
 
 _LINES = (".jsonl", ".jsonl.gz")
 _PARQUET = ".parquet"
@@ -57,13 +57,13 @@ def open_source(
     if is_url(source):
         return _open_rows(find_url(source), text_field, id_field)
     if source.startswith("hf:"):
-        from cocom.indexing.dataset import open_dataset
+        from cocom.indexing.sources.dataset import open_dataset
 
         return open_dataset(source, text_field, id_field)
     plain, part = with_split(source)
     path = Path(plain)
     if path.is_dir() and is_saved(path):
-        from cocom.indexing.dataset import open_saved
+        from cocom.indexing.sources.dataset import open_saved
 
         return open_saved(path, part, text_field, id_field)
     if part is not None:  # a path that exists as it was given has no split
@@ -104,6 +104,6 @@ def _open_rows(file: StoredFile, text_field: str | None, id_field: str | None) -
 def _open_parquet(
     name: str, files: list[StoredFile], text_field: str | None, id_field: str | None
 ) -> Source:
-    from cocom.indexing.parquet import open_parquet
+    from cocom.indexing.sources.parquet import open_parquet
 
     return open_parquet(name, files, text_field, id_field)

@@ -13,8 +13,8 @@ from typing import Any
 
 from cocom.datatypes import Passage
 from cocom.errors import CocomError, DataError, InputError
-from cocom.indexing.fields import Fields, checked_text, choose_fields, kind, plain_fields
-from cocom.indexing.items import Item, ending_at, reason
+from cocom.indexing.sources.fields import Fields, checked_text, choose_fields, kind, plain_fields
+from cocom.indexing.sources.items import Item, ending_at, reason
 
 __all__ = ["Objects", "open_objects"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocom.errors import DataError, InputError
-from cocom.indexing.arrow import ROWS, Rows, fields_of, plain_columns
-from cocom.indexing.fields import Fields
-from cocom.indexing.items import Item, ending_at, needed, reason
-from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources.arrow import ROWS, Rows, fields_of, plain_columns
+from cocom.indexing.sources.fields import Fields
+from cocom.indexing.sources.items import Item, ending_at, needed, reason
+from cocom.indexing.sources.stored_file import StoredFile
 
 __all__ = ["Parquet", "open_parquet", "open_split"]
 

@@ -13,9 +13,9 @@ from itertools import count, islice
 from typing import Any, BinaryIO
 
 from cocom.errors import DataError, InputError
-from cocom.indexing.fields import Fields, choose_fields, kind
-from cocom.indexing.items import Item, ending_at, reason
-from cocom.indexing.stored_file import StoredFile
+from cocom.indexing.sources.fields import Fields, choose_fields, kind
+from cocom.indexing.sources.items import Item, ending_at, reason
+from cocom.indexing.sources.stored_file import StoredFile
 
 __all__ = ["JsonLines", "Line", "open_lines", "parse_line", "read_lines"]
 

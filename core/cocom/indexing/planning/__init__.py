@@ -1,0 +1,1 @@
+"""What compressing a corpus takes, before it is done."""
