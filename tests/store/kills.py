@@ -15,7 +15,9 @@ from cocom.store import index, shard
 
 __all__ = ["Child", "Steps"]
 
-_RECORD = struct.Struct("<16sI")
+_READING = ("SELECT", "BEGIN", "PRAGMA page_count", "PRAGMA freelist_count")
+_SETTING = ("PRAGMA synchronous", "PRAGMA cache_size", "PRAGMA secure_delete")
+_RECORD = struct.Struct("<24sI")
 
 Say = Callable[[str, int], None]
 
@@ -66,7 +68,7 @@ class Child:
 
 
 def _say(pipe: int, word: str, number: int) -> None:
-    os.write(pipe, _RECORD.pack(word.encode()[:16], number))
+    os.write(pipe, _RECORD.pack(word.encode()[:24], number))
 
 
 class Steps:
@@ -83,13 +85,8 @@ class Steps:
         self._say = say
         self._count = 0
         self._statement = ""
-        for owner, name in (
-            (os, "fsync"),
-            (os, "link"),
-            (Path, "replace"),
-            (Path, "unlink"),
-            (Path, "write_bytes"),
-        ):
+        # Before each: where one has ended is where the next begins.
+        for owner, name in ((os, "fsync"), (os, "link"), (Path, "replace"), (Path, "unlink")):
             self._wrap(owner, name)
         self._wrap_saving()
         self._wrap_connecting()
@@ -105,38 +102,40 @@ class Steps:
         real = getattr(owner, name)
 
         def wrapped(*args: Any, **options: Any) -> Any:
-            self.step(f"before {name}")
-            result = real(*args, **options)
-            self.step(f"after {name}")
-            return result
+            self.step(name)
+            return real(*args, **options)
 
         setattr(owner, name, wrapped)
 
     def _wrap_saving(self) -> None:
-        real = shard.save_file
+        real = vars(shard)["save_file"]
 
         def save_file(tensors: Any, path: Path, metadata: Any) -> None:
             real(tensors, path, metadata)
             content = path.read_bytes()
-            path.with_name(".tmpHALF01").write_bytes(content[: len(content) // 2])  # as it is made
+            half = path.with_name(".tmpHALF01")  # as safetensors names it until it is written
+            half.write_bytes(content[: len(content) // 2])
             self.step("saving")
-            path.with_name(".tmpHALF01").unlink()
+            os.unlink(half)  # noqa: PTH108 - no step
 
         setattr(shard, "save_file", save_file)  # noqa: B010 - it is not exported there
 
     def _wrap_connecting(self) -> None:
         real = index.Index._connect
 
-        def connect(*args: Any) -> sqlite3.Connection:
-            connection = real(*args)
-            connection.set_trace_callback(self._trace)
+        def connect(this: index.Index, uri: str, *statements: str) -> sqlite3.Connection:
+            connection = real(this, uri, *statements)
+            if not statements:  # else it is one that reads
+                connection.set_trace_callback(self._trace)
             return connection
 
         setattr(index.Index, "_connect", connect)  # noqa: B010
 
     def _trace(self, statement: str) -> None:
-        """A step where another kind of statement begins; reading changes nothing."""
+        """A step where another kind of statement that changes something begins."""
         words = " ".join(statement.split()[:3])
-        if words != self._statement and not words.startswith(("SELECT", "--", "BEGIN")):
+        if words.startswith("--"):  # of a trigger
+            return
+        if words != self._statement and not words.startswith(_READING + _SETTING):
             self.step(words)
         self._statement = words

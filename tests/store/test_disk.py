@@ -258,8 +258,11 @@ def test_only_a_store_is_opened(path: Path) -> None:
     ):
         DiskStore(path)
     (path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"store\.json' cannot be read \(Not a directory\)"):
+    with pytest.raises(StoreError, match=r"no store at '.*/file', because it has no store\.json"):
         DiskStore(path / "file")
+    (path / "broken/store.json").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"store\.json' cannot be read \(Is a directory\)"):
+        DiskStore(path / "broken")
     with pytest.raises(InputError, match=r"timeout must be 0 seconds or more, got -0\.5"):
         DiskStore(DiskStore.create(path / "new").path, timeout=-0.5)
 

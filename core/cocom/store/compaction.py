@@ -9,7 +9,7 @@ from cocom.errors import StoreError
 from cocom.store.protocol import Kind
 from cocom.store.reading import read_raw
 from cocom.store.record import Record
-from cocom.store.shard import Shard, read_entries, read_header
+from cocom.store.shard import MOST_PASSAGES, Shard, read_entries, read_header
 
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
@@ -58,17 +58,21 @@ def _to_merge(store: DiskStore, most_unused: float) -> Iterator[dict[int, Shard]
     by_kind: dict[Kind, dict[int, Shard]] = {}
     for number, shard in store.index.shards().items():
         unused = 1 - used.get(number, 0) / shard.passages
-        if unused > most_unused or shard.size * 4 < store.manifest.shard_bytes:
+        small = shard.size * 4 < store.manifest.shard_bytes and shard.passages * 4 < MOST_PASSAGES
+        if unused > most_unused or small:
             by_kind.setdefault(shard.kind, {})[number] = shard
     for shards in by_kind.values():
         part: dict[int, Shard] = {}
-        size = 0.0
+        size = passages = 0.0
         for number, shard in shards.items():
-            live = shard.size * used.get(number, 0) / shard.passages
-            if part and size + live > store.manifest.shard_bytes:
+            live = used.get(number, 0)
+            live_size = shard.size * live / shard.passages
+            full = size + live_size > store.manifest.shard_bytes or passages + live > MOST_PASSAGES
+            if part and full:
                 yield part
-                part, size = {}, 0.0
+                part, size, passages = {}, 0.0, 0.0
             part[number] = shard
-            size += live
+            size += live_size
+            passages += live
         if len(part) > 1 or any(used.get(n, 0) < shard.passages for n, shard in part.items()):
             yield part

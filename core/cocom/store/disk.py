@@ -33,7 +33,7 @@ from cocom.store.protocol import (
 from cocom.store.quantization import Quantization
 from cocom.store.reading import read_raw
 from cocom.store.record import Record, encode
-from cocom.store.shard import write_shard
+from cocom.store.shard import MOST_PASSAGES, write_shard
 
 __all__ = ["DiskStore"]
 
@@ -369,7 +369,8 @@ def _shards_of(
     part: list[tuple[str, Record]] = []
     size = 0
     for record in records:
-        if part and size + record[1].nbytes > shard_bytes:
+        full = size + record[1].nbytes > shard_bytes or len(part) == MOST_PASSAGES
+        if part and full:
             yield part
             part, size = [], 0
         part.append(record)

@@ -31,6 +31,7 @@ from cocom.store.protocol import Kind
 from cocom.store.record import Buffer, Bytes, Facts, Record, as_tensors, room, row_sizes
 
 __all__ = [
+    "MOST_PASSAGES",
     "SUFFIX",
     "Header",
     "Placed",
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 SUFFIX = ".safetensors"
+MOST_PASSAGES = 1 << 15  # of a shard: its list of them is held in memory
 _FORMAT = "cocom.shard"
 _VERSION = 1
 _FIELDS = ("namespace", "id", "rows", "tokens", "windows", "text_size", "query_size", "checksum")
