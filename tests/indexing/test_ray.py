@@ -203,9 +203,6 @@ def test_a_worker_that_is_killed_is_replaced_and_its_chunk_done_again(
     local, _ = build("local", source)
     assert entries(store) == entries(local)
     assert (report.new, report.failed) == (24, 0)
-    print([(r.name, r.getMessage()) for r in caplog.records])
-    L = logging.getLogger("cocom.indexing.ray_engine")
-    print(L.disabled, L.propagate, L.getEffectiveLevel(), logging.root.manager.disable)
     assert [
         record.getMessage() for record in caplog.records if record.name.startswith("cocom")
     ] == ["4 passages from 'row:8' on were compressed again, because their worker was lost"]
@@ -246,10 +243,11 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
 
     class Waiting(Worker):
         def _compress(self, model: Cocom, chunk: Chunk) -> Any:
-            if "row:4" in chunk.keys.values():
+            if (second := mark.with_suffix(".second")).exists():
                 mark.with_suffix(".new").write_text(str(os.getpid()))
                 mark.with_suffix(".new").rename(mark)
-                time.sleep(5)
+                time.sleep(60)
+            second.touch()
             return super()._compress(model, chunk)
 
     def interrupt() -> None:
@@ -257,6 +255,8 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(ray_engine, "Worker", Waiting)
+    # pytest would keep Ray's exceptions with the records of its loggers, and they the workers.
+    monkeypatch.setattr(logging.getLogger("ray.data"), "handlers", [])
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
     source = Corpus(texts(12))
@@ -265,7 +265,7 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
     interrupting.join()
     wait_for(lambda: not is_running(int(mark.read_text())))
     store, report = build("ray", source)
-    assert (report.new + report.recovered, report.kept) == (8, 12 - report.new)
+    assert (report.kept, report.new) == (4, 8)
     assert not any(folder_of(store).iterdir())
 
 

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import struct
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ class Child:
             try:
                 work(lambda word, number: _say(write, word, number))
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         os.close(write)

@@ -413,7 +413,9 @@ def test_a_store_knows_whose_it_is(store: ContextStore, make: Make) -> None:
     store.put(make.entries("ab", rate=128))
     for rate in (None, 4, 128):
         store.expect(make.model, rate)
-    with pytest.raises(ConfigError, match="holds passages at rate 4, 128, but rate 16 is asked for"):
+    with pytest.raises(
+        ConfigError, match="holds passages at rate 4, 128, but rate 16 is asked for"
+    ):
         store.expect(make.model, 16)
     message = (
         "by model aaaaaaaaaaaa at rate 128, aaaaaaaaaaaa at rate 4, but this model is bbbbbbbbbbbb"

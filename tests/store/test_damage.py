@@ -216,6 +216,55 @@ def test_whatever_is_asked_of_a_damaged_store_raises_store_errors_alone(
             store.verify(repair=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "opening", "get", "repair"),
+    [
+        ("", r"store\.json' cannot be read \(Permission denied\): make it a readable file", "", ""),
+        ("store.json", r"cannot be read \(Permission denied\): make it a readable file", "", ""),
+        (INDEX, r"the index of .* cannot be opened \(unable to open database file\): make", "", ""),
+        (
+            "shards",
+            "",
+            r"cannot be opened \(Permission denied\): make it readable",
+            "though it may be whole: make it readable",
+        ),
+        (
+            "shards/first",
+            "",
+            r"cannot be opened \(Permission denied\): make it readable",
+            "though it may be whole: make it readable",
+        ),
+    ],
+)
+def test_what_may_not_be_read_is_refused_and_not_repaired_away(
+    name: str, opening: str, get: str, repair: str, goods: Goods, tmp_path: Path
+) -> None:
+    good = goods["none"]
+    path = good.copy(tmp_path / "store")
+    file = good.shard("first", path) if name == "shards/first" else path / name
+    mode = file.stat().st_mode
+    file.chmod(0)
+    try:
+        if os.access(file, os.R_OK):
+            pytest.skip("this user may read everything")
+        if opening:
+            with pytest.raises(StoreError, match=opening):
+                DiskStore(path)
+        else:
+            with DiskStore(path) as store:
+                seen = look(store, good)
+                assert seen.errors
+                assert all(re.search(get, message) for message in seen.errors.values())
+                assert store.verify().problems
+        with pytest.raises(StoreError, match=repair or opening):
+            DiskStore.repair(path)
+    finally:
+        file.chmod(mode)
+    with DiskStore(path) as store:
+        assert look(store, good).right == set(good.entries)
+        assert store.verify() == Verified(len(good.entries))
+
+
 def test_what_passages_hold_beside_their_embeddings_is_checked_without_texts(
     tmp_path: Path,
 ) -> None:
@@ -271,7 +320,12 @@ def check_random(path: Path, good: Good, file: str = INDEX) -> None:
         found = store.verify()
         if not (found.problems or found.unlisted):
             assert seen.right == set(good.entries)
-    DiskStore.repair(path)
+    try:
+        DiskStore.repair(path)
+    except StoreError as error:
+        if not re.search(r"has version \d+, but this cocom reads up to 1", str(error)):
+            raise
+        return  # by chance
     with DiskStore(path) as store:
         found = store.verify()
         assert not found.problems

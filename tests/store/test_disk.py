@@ -200,7 +200,7 @@ class AgainstADict(RuleBasedStateMachine):
 
 def test_a_store_does_what_a_dict_does(tmp_path: Path, make: Make) -> None:
     machine = type("Machine", (AgainstADict,), {"make": make, "folder": tmp_path})
-    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=20))
+    run_state_machine_as_test(machine, settings=settings(max_examples=20, stateful_step_count=25))
 
 
 # --- settings, and what is refused -----------------------------------------------------------------
@@ -460,6 +460,7 @@ def test_nothing_deleted_is_left_on_the_disk_after_a_thorough_compaction(
             assert store.delete(list(entries)) == len(entries)
             store.compact(most_unused=0)
             assert b"a secret" not in everything(path)
+            assert store.index.shards(dropped=True) == {}
             check(reader, make, kept)
 
 
@@ -622,22 +623,27 @@ def test_a_file_that_may_not_grow_leaves_the_store_as_it_was(
 
     failed = fork(child).result()
     assert len(failed) == 3
-    assert "cannot be written (disk I/O error): make room on its disk" in failed[0]  # SQLite's
+    assert "make room on its disk" in failed[0]  # said of SQLite's files
 
 
 @forks
-def test_few_open_files_will_do(store: DiskStore, make: Make, fork: Fork) -> None:
+@pytest.mark.parametrize("cold", [False, True])
+def test_few_open_files_will_do(
+    store: DiskStore, make: Make, fork: Fork, monkeypatch: pytest.MonkeyPatch, cold: bool
+) -> None:
+    if cold:
+        monkeypatch.setattr("cocom.store.files._NO_WAIT", 0)
     entries: dict[str, Entry] = {}
-    for i in range(70):
+    for i in range(150):
         new = large(make, f"{i}", 5)
         store.put(new)
         entries |= new
-    assert len(shards(store)) == 70
+    assert len(shards(store)) == 150
     store.close()
 
     def child() -> None:
         used = len(list(Path("/dev/fd").iterdir()))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 40, used + 40))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 140, used + 140))
         found = store.get(list(entries))
         assert [make.bits(entry) for entry in found] == list(make.content_of(entries).values())
         check(store, make, entries)

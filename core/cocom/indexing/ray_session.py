@@ -96,6 +96,7 @@ def quiet(data: Any) -> Iterator[None]:
         for handler in logging.getLogger(name).handlers
         if isinstance(handler, logging.StreamHandler)
         and not isinstance(handler, logging.FileHandler)
+        and handler not in logging.root.handlers  # which others write to
     }
     try:
         for name in before:

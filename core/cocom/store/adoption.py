@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from cocom.errors import StoreError
 from cocom.store.files import LocalFiles
-from cocom.store.index import Located
 from cocom.store.protocol import Problem
 from cocom.store.reading import read_raw
-from cocom.store.shard import SUFFIX, Placed, Shard, read_entries, read_header, to_disk
+from cocom.store.shard import MOVED, SUFFIX, Placed, Shard, read_entries, read_header, to_disk
+from cocom.store.tables import Located
 
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
@@ -36,7 +38,13 @@ def unlisted(store: DiskStore) -> list[Path]:
     return sorted(files, key=lambda path: (written[path], path.name), reverse=True)
 
 
-def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | None = None) -> int:
+def adopt(
+    store: DiskStore,
+    files: Iterable[Path],
+    problems: list[Problem] | None = None,
+    *,
+    index_lost: bool = False,
+) -> int:
     """List the passages of shards in the index, those that it has already excepted: the first counts.
 
     A shard from another folder is moved into the store's, one with nothing new is removed. One that is not
@@ -46,6 +54,8 @@ def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | Non
         store: The store.
         files: Finished shards.
         problems: Where to tell of what is damaged, which then is left out; None makes it an error.
+        index_lost: Whether the index is made anew. If not, it has the passages of shards that only moved
+            them, and what it has not was deleted since.
 
     Returns:
         How many passages were taken up.
@@ -68,30 +78,36 @@ def adopt(store: DiskStore, files: Iterable[Path], problems: list[Problem] | Non
         with store.writing() as writing:
             if not path.exists():
                 continue
-            if path.parent == store.shards and writing.lists(path.name):
+            listed = writing.lists(path.name)
+            if path.parent == store.shards and listed:
                 continue  # its writer was not killed, only not done yet
+            if path.name.startswith(MOVED) and not index_lost:
+                path.unlink()
+                continue
             new = [
                 place
                 for place in placed
                 if not store.index.contains(place.namespace, [place.facts.id])
             ]
             if new:
-                _move(path, store.shards)
-                writing.add_shard(header.shard, new)
+                # Done twice, it may have a name that is listed, of a shard that was deleted from since.
+                name = f"{uuid.uuid4().hex}{SUFFIX}" if listed else path.name
+                _move(path, store.shards / name)
+                writing.add_shard(dataclasses.replace(header.shard, name=name), new)
             else:
                 path.unlink()
         taken += len(new)
     return taken
 
 
-def _move(path: Path, folder: Path) -> None:
+def _move(path: Path, target: Path) -> None:
     try:
-        path.replace(folder / path.name)
-        to_disk(folder)
+        path.replace(target)
+        to_disk(target.parent)
     except OSError as error:
         raise StoreError(
-            f"'{path}' cannot be moved to '{folder}' ({error.strerror}): put both on one disk, and make both "
-            "folders writable."
+            f"'{path}' cannot be moved to '{target.parent}' ({error.strerror}): put both on one disk, and "
+            "make both folders writable."
         ) from error
 
 

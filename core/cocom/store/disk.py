@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from cocom.errors import StoreError
 from cocom.store.files import LocalFiles, ShardFiles, is_damage
-from cocom.store.index import Index, Writing
+from cocom.store.index import Index
 from cocom.store.manifest import NAME as MANIFEST
 from cocom.store.manifest import Manifest, read_manifest, write_manifest
 from cocom.store.protocol import (
@@ -33,7 +34,8 @@ from cocom.store.protocol import (
 from cocom.store.quantization import Quantization
 from cocom.store.reading import read_raw
 from cocom.store.record import Record, encode
-from cocom.store.shard import MOST_PASSAGES, write_shard
+from cocom.store.shard import MOST_PASSAGES, MOVED, write_shard
+from cocom.store.writing import Writing
 
 __all__ = ["DiskStore"]
 
@@ -208,7 +210,7 @@ class DiskStore(ContextStore):
         with self.writing() as writing:
             writing.forget(self.name, entries)
             if sum(record.nbytes for record in records) * 4 >= self.manifest.shard_bytes:
-                self.write(writing, [(self.name, record) for record in records])
+                self.write(writing, [(self.name, record) for record in records], moved=False)
                 return
             writing.add_recent(self.name, records)
             count, size = writing.recent_size()
@@ -344,14 +346,24 @@ class DiskStore(ContextStore):
                     self.files.remove(name)
                 raise
 
-    def write(self, writing: Writing, records: Sequence[tuple[str, Record]]) -> None:
-        """Write namespaces and records into shards, and list them in the index."""
+    def write(
+        self, writing: Writing, records: Sequence[tuple[str, Record]], *, moved: bool = True
+    ) -> None:
+        """Write namespaces and records into shards, and list them in the index.
+
+        Args:
+            writing: The transaction.
+            records: Namespaces and records.
+            moved: Whether the store had some of them before. Their shards are told by name, so that one of a
+                killed process does not bring back what was deleted since.
+        """
         by_kind: dict[Kind, list[tuple[str, Record]]] = {}
         for record in records:
             by_kind.setdefault(record[1].kind, []).append(record)
         for same in by_kind.values():
             for part in _shards_of(same, self.manifest.shard_bytes):
-                shard, placed = write_shard(self.shards, part)
+                name = f"{MOVED}{uuid.uuid4().hex}" if moved else None
+                shard, placed = write_shard(self.shards, part, name)
                 writing.written.append(shard.name)
                 writing.add_shard(shard, placed)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from cocom.errors import StoreError
 from cocom.store.files import ShardFiles, Span
-from cocom.store.index import Located
 from cocom.store.protocol import Entry
 from cocom.store.record import Bytes, Record, decode, decode_words, room, row_sizes
+from cocom.store.tables import Located
 
 __all__ = ["Raw", "read_raw"]
 

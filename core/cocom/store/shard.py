@@ -32,6 +32,7 @@ from cocom.store.record import Buffer, Bytes, Facts, Record, as_tensors, room, r
 
 __all__ = [
     "MOST_PASSAGES",
+    "MOVED",
     "SUFFIX",
     "Header",
     "Placed",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 SUFFIX = ".safetensors"
+MOVED = "moved-"  # how the names of shards begin whose passages lay elsewhere in the store before
 MOST_PASSAGES = 1 << 15  # of a shard: its list of them is held in memory
 _FORMAT = "cocom.shard"
 _VERSION = 1

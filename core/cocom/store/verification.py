@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from cocom.errors import StoreError
 from cocom.store.adoption import adopt, unlisted
+from cocom.store.database import DamagedIndexError
 from cocom.store.files import is_damage
-from cocom.store.index import DamagedIndexError, Index, Located
+from cocom.store.index import Index
 from cocom.store.protocol import Problem, Verified
 from cocom.store.reading import Raw, read_raw
 from cocom.store.rebuilding import DAMAGED, rebuild
 from cocom.store.shard import Placed, Shard, read_entries, read_header
+from cocom.store.tables import Located
 
 if TYPE_CHECKING:
     from cocom.store.disk import DiskStore
@@ -33,7 +35,7 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
     if problems and not repair:
         return Verified(0, tuple(problems))
     if problems:
-        rebuild(store, lambda: _take_up(store, problems), problems)
+        rebuild(store, lambda: _take_up(store, problems, index_lost=True), problems)
     passages = 0
     used = store.index.used()
     for number, shard in store.index.shards().items():
@@ -45,7 +47,7 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
             _forget(store, bad)
     left: list[Problem] = []
     if repair:
-        passages += _take_up(store, problems)
+        passages += _take_up(store, problems, index_lost=False)
     else:
         left = _left(store, problems)
     return Verified(passages, tuple(problems), tuple(left), repair)
@@ -96,9 +98,9 @@ def _left(store: DiskStore, problems: list[Problem]) -> list[Problem]:
     return left
 
 
-def _take_up(store: DiskStore, problems: list[Problem]) -> int:
+def _take_up(store: DiskStore, problems: list[Problem], *, index_lost: bool) -> int:
     """List shards that the index does not, and set aside those that cannot be; how many passages."""
-    taken = adopt(store, unlisted(store), problems)
+    taken = adopt(store, unlisted(store), problems, index_lost=index_lost)
     with store.writing():  # or it may be one that is being written
         for path in unlisted(store):
             _set_aside(path)
