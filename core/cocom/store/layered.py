@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from cocom.store.protocol import ContextStore, Entry, Kind, Verified
+from cocom.store.protocol import ContextStore, Entry, Kind, Verified, check_ids
 
 __all__ = ["LayeredStore"]
 
@@ -44,6 +44,7 @@ class LayeredStore(ContextStore):
         self, ids: Sequence[str], *, texts: bool = True, embeddings: bool = True
     ) -> list[Entry | None]:
         """The entries of ids, in order; those above come first."""
+        ids = check_ids(ids)
         found = dict(zip(ids, self.above.get(ids, texts=texts, embeddings=embeddings), strict=True))
         # An entry above may have lost its embeddings to make room.
         missing = [
@@ -57,6 +58,7 @@ class LayeredStore(ContextStore):
 
     def contains(self, ids: Sequence[str]) -> list[bool]:
         """For each id, whether it is in one of them."""
+        ids = check_ids(ids)
         pairs = zip(self.above.contains(ids), self.below.contains(ids), strict=True)
         return [above or below for above, below in pairs]
 

@@ -131,13 +131,13 @@ class _RemoteFiles:
         starts = [span.offset for span in spans]
         ends = [span.offset + len(span.into) for span in spans]
         found = self._system.cat_ranges(paths, starts, ends, on_error="return")
-        for span, path, data in zip(spans, paths, found, strict=True):
+        for span, path, end, data in zip(spans, paths, ends, found, strict=True):
             if isinstance(data, FileNotFoundError):
                 raise FileNotFoundError(2, "no such file", path)
             if isinstance(data, Exception):
                 raise StoreError(f"'{path}' cannot be read ({data})") from data
             if len(data) != len(span.into):
-                raise StoreError(f"'{path}' ends before byte {ends[0]}: it is cut off")
+                raise StoreError(f"'{path}' ends before byte {end}: it is cut off")
             memoryview(span.into)[:] = data
 
     def remove(self, name: str) -> bool:
