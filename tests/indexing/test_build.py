@@ -226,7 +226,7 @@ def test_shards_of_a_killed_run_are_taken_up(model, store, tmp_path, compression
     with DiskStore.create(tmp_path / "killed") as killed:
         build_index(model, killed, Corpus(texts(0, 10)))
     (shard,) = (tmp_path / "killed" / "shards").iterdir()
-    shutil.copy(shard, store.shards)
+    shutil.copy(shard, store.shards / "new.safetensors")  # "moved-" would be no batch of its own
     compressions.calls.clear()
     report = build_index(model, store, Corpus(texts(0, 12)))
     assert counts(report) == (12, 2, 10, 0, 0)

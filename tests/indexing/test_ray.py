@@ -246,7 +246,7 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
             if (second := mark.with_suffix(".second")).exists():
                 mark.with_suffix(".new").write_text(str(os.getpid()))
                 mark.with_suffix(".new").rename(mark)
-                time.sleep(60)
+                time.sleep(3)
             second.touch()
             return super()._compress(model, chunk)
 
@@ -265,7 +265,10 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
     interrupting.join()
     wait_for(lambda: not is_running(int(mark.read_text())))
     store, report = build("ray", source)
-    assert (report.kept, report.new) == (4, 8)
+    assert report.kept + report.new == 12
+    assert report.kept >= 4
+    local, _ = build("local", source)
+    assert entries(store) == entries(local)
     assert not any(folder_of(store).iterdir())
 
 

@@ -93,6 +93,26 @@ def test_passages_that_were_moved_are_all_there_is_where_the_index_is_lost(
     assert make.content(DiskStore(store.path)) == make.content_of(entries)
 
 
+def test_passages_that_were_moved_come_back_where_files_are_missing(
+    store: DiskStore, make: Make
+) -> None:
+    large = make.entries([f"{i} and a text of some length" for i in range(24)], rows=8, hidden=64)
+    store.put(large)
+    (lost,) = shards(store)
+    store.close()
+    old = (store.path / "index.sqlite").read_bytes()
+    small = make.entries([f"{i}" for i in range(30)], rows=2, hidden=8)
+    store.put(small)
+    store.compact()
+    store.close()
+    (store.path / "index.sqlite").write_bytes(old)  # out of a backup that has not all the rest
+    lost.unlink()
+    restored = DiskStore(store.path)
+    assert adopt(restored, unlisted(restored)) == 30
+    assert restored.contains(list(small)) == [True] * 30
+    assert make.content_of(small).items() <= {id: make.bits(restored[id]) for id in small}.items()
+
+
 def test_a_shard_done_twice_is_taken_up_where_it_was_deleted_from(
     store: DiskStore, make: Make, tmp_path: Path
 ) -> None:

@@ -265,6 +265,25 @@ def test_what_may_not_be_read_is_refused_and_not_repaired_away(
         assert store.verify() == Verified(len(good.entries))
 
 
+def test_what_a_compacted_shard_says_is_taken_where_the_index_is_wrong(
+    goods: Goods, tmp_path: Path
+) -> None:
+    """An unlisted shard of moved passages is removed, but not where it is a repair that unlisted it."""
+    good = goods["none"]
+    path = good.copy(tmp_path / "store")
+    with DiskStore(path) as store:
+        store.compact(most_unused=0)
+        with store.writing() as writing:
+            writing.database.execute("UPDATE entries SET start = start + 1")
+        assert look(store, good).errors.keys() == good.entries.keys()
+    DiskStore.repair(path)
+    with DiskStore(path) as store:
+        seen = look(store, good)
+        assert seen.right == set(good.entries)
+        assert seen.absent == set(good.deleted)
+        assert store.verify() == Verified(len(good.entries))
+
+
 def test_what_passages_hold_beside_their_embeddings_is_checked_without_texts(
     tmp_path: Path,
 ) -> None:

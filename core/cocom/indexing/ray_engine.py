@@ -19,7 +19,6 @@ from cocom.indexing.chunks import Chunk, Done
 from cocom.indexing.incoming import Run
 from cocom.indexing.ray_session import cpus_of_each, quiet, ray_data, session
 from cocom.indexing.ray_worker import ATTEMPTS, LOST, Result, Task, Worker, numbers
-from cocom.indexing.sources.items import reason
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt
 from cocom.store.listing import Failure
@@ -40,7 +39,8 @@ class RayEngine:
     process, nor RAY_ADDRESS tells where it is.
 
     A chunk whose worker is killed is compressed again by another one. If this process is killed, the next
-    build takes up what its workers had finished.
+    build takes up what its workers had finished. After an interrupt, workers in a Ray that others use end
+    with the chunk that they are at.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ def _next(tables: Iterator[Any]) -> Any:
         return next(tables, None)
     except (Exception, KeyboardInterrupt) as error:
         _log.debug("Ray ended the build", exc_info=True)
-        found = None if isinstance(error, KeyboardInterrupt) else reason(error)
+        found = None if isinstance(error, KeyboardInterrupt) else _reason(error)
     # Not where Ray's exception still is: it would keep its workers alive, with all that they hold.
     if found is None:
         raise KeyboardInterrupt
@@ -246,6 +246,12 @@ def _next(tables: Iterator[Any]) -> Any:
         f"Ray ended the build ({found}): what was finished is in the store; see to what Ray says, then start "
         "the build again."
     )
+
+
+def _reason(error: Exception) -> str:
+    """What Ray ends a long report with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[-1:]]).rstrip(".")
 
 
 def _taken_up(run: Run, result: Result, store: DiskStore) -> Done:

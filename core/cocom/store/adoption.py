@@ -54,8 +54,8 @@ def adopt(
         store: The store.
         files: Finished shards.
         problems: Where to tell of what is damaged, which then is left out; None makes it an error.
-        index_lost: Whether the index is made anew. If not, it has the passages of shards that only moved
-            them, and what it has not was deleted since.
+        index_lost: Whether the index is made anew. If not, and no file that it lists is missing, it has the
+            passages of shards that only moved them, and what it has not was deleted since: these go.
 
     Returns:
         How many passages were taken up.
@@ -64,6 +64,8 @@ def adopt(
         StoreError: A shard is damaged, or cannot be moved.
     """
     taken = 0
+    files = list(files)
+    keep_moved = index_lost or (bool(files) and _lacks_files(store))
     for path in files:
         try:
             header = read_header(path)
@@ -81,7 +83,7 @@ def adopt(
             listed = writing.lists(path.name)
             if path.parent == store.shards and listed:
                 continue  # its writer was not killed, only not done yet
-            if path.name.startswith(MOVED) and not index_lost:
+            if path.name.startswith(MOVED) and not keep_moved:
                 path.unlink()
                 continue
             new = [
@@ -98,6 +100,11 @@ def adopt(
                 path.unlink()
         taken += len(new)
     return taken
+
+
+def _lacks_files(store: DiskStore) -> bool:
+    shards = store.index.shards().values()
+    return not all((store.shards / shard.name).exists() for shard in shards)
 
 
 def _move(path: Path, target: Path) -> None:

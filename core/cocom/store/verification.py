@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from cocom.store.index import Index
 from cocom.store.protocol import Problem, Verified
 from cocom.store.reading import Raw, read_raw
 from cocom.store.rebuilding import DAMAGED, rebuild
-from cocom.store.shard import Placed, Shard, read_entries, read_header
+from cocom.store.shard import SUFFIX, Placed, Shard, read_entries, read_header
 from cocom.store.tables import Located
 
 if TYPE_CHECKING:
@@ -142,7 +143,10 @@ def _verify_shard(
                     still = _still(store, {key: raw.place for key, raw in good.items()})
                     store.write(writing, [(key[0], good[key].record()) for key in still])
     if repair and not whole:
-        if path.exists() and not (listing is not None and lost):  # else it is taken up anew
+        if listing is not None and lost:
+            # Taken up anew, whatever it was; its name must not say that it holds nothing of its own.
+            path.replace(path.with_name(f"{uuid.uuid4().hex}{SUFFIX}"))
+        elif path.exists():
             _set_aside(path)
         with store.writing() as writing:
             writing.remove_shards([number])
