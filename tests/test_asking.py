@@ -52,10 +52,9 @@ def test_what_a_store_has_is_not_compressed_again(model, documents, tmp_path, mo
     retriever = make_retriever("bm25", load_passages(model, [documents]))
     folder = tmp_path / "store"
     DiskStore.create(folder).close()
-    options = {"passages": 3, "max_new_tokens": 6}
-    first = ask(model, "Where was Ada born?", retriever, store=folder, **options)
+    first = ask(model, "Where was Ada born?", retriever, store=folder, passages=3, max_new_tokens=6)
     assert len(DiskStore(folder)) == len({hit.passage.text for hit in first.hits})
-    again = ask(model, "Where was Ada born?", retriever, **options)
+    again = ask(model, "Where was Ada born?", retriever, passages=3, max_new_tokens=6)
     compressed: list[str] = []
     real = model.compress
 
@@ -64,7 +63,14 @@ def test_what_a_store_has_is_not_compressed_again(model, documents, tmp_path, mo
         return real(passages, **named)
 
     monkeypatch.setattr(model, "compress", compress)
-    kept = ask(model, "Where was Ada born?", retriever, store=DiskStore(folder), **options)
+    kept = ask(
+        model,
+        "Where was Ada born?",
+        retriever,
+        store=DiskStore(folder),
+        passages=3,
+        max_new_tokens=6,
+    )
     assert first.answer == again.answer == kept.answer
     assert compressed == []
 

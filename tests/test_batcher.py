@@ -571,7 +571,7 @@ def test_a_forked_process_has_a_queue_of_its_own(model: Cocom, who: ReadRequest)
         stream = MicroBatcher(model._reader).stream(who, LONG)
         assert next(stream)
         view = CocomView(model)
-        with default_store()._lock:  # as if another thread were just using it
+        with default_store()._kept.lock:  # as if another thread were just using it
             child = os.fork()
         if child == 0:  # the parent's thread reads on in the parent only
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
 import logging
 import os
@@ -152,9 +153,13 @@ class RayEngine:
                 task = dataclasses.replace(task, threads=max(1, int(cpus)))
             with warnings.catch_warnings(action="ignore"):
                 tables = iter(_dataset(ray, task, cpus, self._gpus))
-            with closing(tables):
+            try:
                 while (table := _next(tables)) is not None:
                     yield from map(Result.from_json, table["result"].to_pylist())
+            finally:
+                tables.close()
+                del tables
+                gc.collect()  # a worker lives as long as anything in Ray, and circles there, know it
 
     def _cpus(self, ray: Any, workers: int, ours: bool) -> float:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
