@@ -157,25 +157,7 @@ def build(cocom_tiny: Cocom, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_two_workers_make_the_same_store_and_name_the_same_failures(
-    build: Any, cocom_tiny: Cocom
-) -> None:
-    source = Corpus([*texts(15), "", "half a character \ud83d", "\n \n"])
-    settings: dict[str, Any] = {"namespace": "lamps", "quantization": "int8"}
-    local, expected = build("local", source, **settings)
-    store, report = build("ray", source, engine(cocom_tiny, 2), **settings)
-    assert entries(store) == entries(local)
-    assert len(entries(store)) == report.new == 15
-    assert store.namespaces() == ["lamps"]
-    assert sorted(failures(store), key=str) == sorted(failures(local), key=str)
-    assert (report.failed, report.passages) == (3, 18) == (expected.failed, expected.passages)
-    assert not any(folder_of(store).iterdir())
-    _, report = build("ray", source, engine(cocom_tiny, 2), **settings)
-    assert (report.new, report.kept, report.failed) == (0, 15, 3)
-
-
-@pytest.mark.usefixtures("ray_session")
-def test_a_worker_that_is_killed_is_replaced_and_its_chunk_done_again(
+def test_a_store_is_the_same_as_without_ray_though_one_of_two_workers_is_killed(
     build: Any,
     cocom_tiny: Cocom,
     tmp_path: Path,
@@ -196,16 +178,22 @@ def test_a_worker_that_is_killed_is_replaced_and_its_chunk_done_again(
     monkeypatch.setattr(ray_engine, "Worker", Waiting)
     killing = threading.Thread(target=lambda: os.kill(int(read(mark)), signal.SIGKILL))
     killing.start()
-    source = Corpus(texts(24))
-    store, report = build("ray", source, engine(cocom_tiny, 2))
+    source = Corpus([*texts(21), "", "half a character \ud83d", "\n \n"])
+    settings: dict[str, Any] = {"namespace": "lamps", "quantization": "int8"}
+    store, report = build("ray", source, engine(cocom_tiny, 2), **settings)
     killing.join()
-    local, _ = build("local", source)
+    local, expected = build("local", source, **settings)
     assert entries(store) == entries(local)
-    assert (report.new, report.failed) == (24, 0)
-    assert [
-        record.getMessage() for record in caplog.records if record.name.startswith("cocom")
-    ] == ["4 passages from 'row:8' on were compressed again, because their worker was lost"]
+    assert store.namespaces() == ["lamps"]
+    assert (report.passages, report.new, report.failed) == (24, 21, 3)
+    assert sorted(failures(store), key=str) == sorted(failures(local), key=str)
+    assert sorted(report.failures, key=str) == sorted(expected.failures, key=str)
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("cocom")]
+    assert said == [
+        "4 passages from 'row:8' on were compressed again, because their worker was lost"
+    ]
     assert capfd.readouterr() == ("", "")
+    assert not any(folder_of(store).iterdir())
 
 
 @pytest.mark.usefixtures("ray_session")

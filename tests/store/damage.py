@@ -6,7 +6,8 @@ import json
 import shutil
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,9 +26,12 @@ __all__ = [
     "Seen",
     "build",
     "change",
+    "cut_to_half",
     "flip",
     "inside",
     "look",
+    "noise",
+    "only_store_errors",
     "overwrite",
     "passage",
     "same",
@@ -248,3 +252,24 @@ def inside(path: Path, tensor: str, share: float) -> int:
     """The byte of a safetensors file at some share of a tensor."""
     begin, end = span(path, tensor)
     return begin + int((end - begin) * share)
+
+
+def cut_to_half(file: Path) -> None:
+    """Drop the second half of a file."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def noise(file: Path) -> None:
+    """Fill a file with what is none of ours."""
+    file.write_bytes(bytes(i * i % 251 for i in range(file.stat().st_size)))
+
+
+@contextmanager
+def only_store_errors(path: Path) -> Iterator[None]:
+    """Whatever is raised is a `StoreError` that names the store."""
+    message = str(path)
+    try:
+        yield
+    except StoreError as error:
+        message = str(error)
+    assert str(path) in message

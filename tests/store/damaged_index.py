@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.store.damage import INDEX, Good, flip, overwrite
-from tests.store.damaged_shards import REPAIR, Damage
+from tests.store.damage import INDEX, Good, cut_to_half, noise, overwrite
+from tests.store.damages import REPAIR, Damage
 
-__all__ = ["INDICES", "LOGS"]
+__all__ = ["INDICES"]
 
 ANEW = "run `cocom index verify --repair` to make it anew from the shards"
 BROKEN = rf"the index of the store '.*' is damaged \(.*\): {ANEW}"
@@ -38,14 +38,6 @@ def _sql(*statements: str) -> Callable[[Good, Path], object]:
 
 def _index(spoil: Callable[[Path], object], name: str = INDEX) -> Callable[[Good, Path], object]:
     return lambda good, path: spoil(path / name)
-
-
-def _half(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def _noise(file: Path) -> None:
-    file.write_bytes(bytes(i * i % 251 for i in range(file.stat().st_size)))
 
 
 def _other(file: Path) -> None:
@@ -81,13 +73,13 @@ INDICES = (
     ),
     Damage(
         "an index cut to half",
-        _index(_half),
+        _index(cut_to_half),
         opening=BROKEN,
         harmed=RECENT,
         lost=range(8),
         back=True,
     ),
-    Damage("an index of noise", _index(_noise), opening=BROKEN, harmed=RECENT, lost=[7], back=True),
+    Damage("an index of noise", _index(noise), opening=BROKEN, harmed=RECENT, lost=[7], back=True),
     Damage(
         "an index with most pages overwritten",
         _index(_pages),
@@ -356,51 +348,5 @@ INDICES = (
         verify="^4 passages are in a shard that is not listed",
         harmed=["first"],
         back=True,
-    ),
-)
-
-LOG = f"{INDEX}-wal"
-# Of the last batches, three passages are in the log alone, and six in a shard that only the log lists.
-LOGS = (
-    Damage("a whole log", lambda good, path: None, stores=["log"]),
-    Damage(
-        "a log of noise",
-        _index(_noise, LOG),
-        unlisted=1,
-        harmed=["log", "log shard"],
-        absent=9,
-        lost=[3],
-        stores=["log"],
-    ),
-    Damage(
-        "no log",
-        _index(Path.unlink, LOG),
-        unlisted=1,
-        harmed=["log", "log shard"],
-        absent=9,
-        lost=[3],
-        stores=["log"],
-    ),
-    Damage(
-        "a log with a byte changed at its end",
-        _index(lambda file: flip(file, -2000), LOG),
-        unlisted=1,
-        harmed=["log shard"],
-        absent=6,
-        stores=["log"],
-    ),
-    Damage(
-        "a log cut to half",
-        _index(_half, LOG),
-        unlisted=1,
-        harmed=["log", "log shard"],
-        absent=9,
-        lost=[3],
-        stores=["log"],
-    ),
-    Damage(
-        "noise in the log's own index",
-        _index(_noise, f"{INDEX}-shm"),
-        stores=["log"],
     ),
 )

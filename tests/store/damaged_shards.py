@@ -1,61 +1,18 @@
-"""Damages of a store's shards, and of its folder: what is done, and what must come of it."""
+"""Damages of a store's shards: what is done, and what must come of it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from tests.store.damage import Good, change, flip, inside, overwrite
+from tests.store.damages import LOST, REPAIR, Damage
 
-__all__ = ["FOLDER", "SHARDS", "Damage"]
-
-REPAIR = (
-    "run `cocom index verify --repair` to drop what is damaged, so that it can be compressed again"
-)
-LOST = (
-    "run `cocom index verify --repair` to drop its passages, so that they can be compressed again"
-)
-
-
-@dataclass(frozen=True)
-class Damage:
-    """A damage, and what must come of it; each message as a pattern, "" for none.
-
-    Attributes:
-        name: What is wrong.
-        spoil: Does it to a copy of a good store.
-        opening: What opening says; then nothing else is asked but repair.
-        get: What reading says of one harmed passage at least, and of nothing else.
-        verify: What one of the problems says.
-        unlisted: How many shards there are that the index does not list.
-        repair: What a repair says that is refused; then nothing is changed.
-        harmed: Groups of passages that may be absent or refused, and be lost.
-        absent: How many passages are silently not there, as their row is gone.
-        lost: How many passages may not be there after a repair.
-        back: Whether what was deleted or written anew may be back after a repair, as it was.
-        stores: Which stores it is done to.
-    """
-
-    name: str
-    spoil: Callable[[Good, Path], object]
-    opening: str = ""
-    get: str = ""
-    verify: str = ""
-    unlisted: int = 0
-    repair: str = ""
-    harmed: Collection[str] = ()
-    absent: int = 0
-    lost: Collection[int] = (0,)
-    back: bool = False
-    stores: Collection[str] = ("none",)
-
-    def __str__(self) -> str:
-        return self.name
+__all__ = ["SHARDS"]
 
 
 def _first(spoil: Callable[[Path], object]) -> Callable[[Good, Path], object]:
@@ -111,41 +68,7 @@ def _unfinished(good: Good, path: Path) -> None:
         staged.write_bytes(good.shard("first", path).read_bytes()[:2000])
 
 
-def _into_file(good: Good, path: Path) -> None:
-    shutil.rmtree(path)
-    path.write_text("a file")
-
-
-def _emptied(good: Good, path: Path) -> None:
-    shutil.rmtree(path)
-    path.mkdir()
-
-
-def _shards_as_file(good: Good, path: Path) -> None:
-    shutil.rmtree(path / "shards")
-    (path / "shards").write_text("a file")
-
-
-def _manifest(old: str, new: str) -> Callable[[Good, Path], object]:
-    def run(good: Good, path: Path) -> None:
-        text = (path / "store.json").read_text()
-        assert old in text
-        (path / "store.json").write_text(text.replace(old, new))
-
-    return run
-
-
-def _manifest_as(content: str) -> Callable[[Good, Path], object]:
-    return lambda good, path: (path / "store.json").write_text(content)
-
-
-def _manifest_as_folder(good: Good, path: Path) -> None:
-    (path / "store.json").unlink()
-    (path / "store.json").mkdir()
-
-
 NEITHER = ("none", "int8")
-ALL_SHARDS = ("first", "second", "third", "fourth", "fifth")
 CUT = rf"'.*' ends before byte \d+: it is cut off; {REPAIR}"
 
 SHARDS = (
@@ -320,86 +243,4 @@ SHARDS = (
     Damage("a shard twice", _copy("second", "copy.safetensors"), unlisted=1, back=True),
     Damage("files and folders of somebody else", _junk),
     Damage("files of a killed writer", _unfinished),
-)
-
-BROKEN = "write it anew from a copy of the store, or build the store again"
-NO_STORE = r"there is no store at '.*', because it has no store.json: make one with"
-
-FOLDER = (
-    Damage("a file in the folder's place", _into_file, opening=NO_STORE, repair=NO_STORE),
-    Damage("an empty folder", _emptied, opening=NO_STORE, repair=NO_STORE),
-    Damage("no folder", lambda good, path: shutil.rmtree(path), opening=NO_STORE, repair=NO_STORE),
-    Damage(
-        "no store.json",
-        lambda good, path: (path / "store.json").unlink(),
-        opening=NO_STORE,
-        repair=NO_STORE,
-    ),
-    Damage(
-        "a folder in the place of store.json",
-        _manifest_as_folder,
-        opening=r"store\.json' cannot be read \(Is a directory\): make it a readable file, as it was",
-        repair=r"store\.json' cannot be read",
-    ),
-    *(
-        Damage(
-            f"a store.json that {name}",
-            _manifest_as(content),
-            opening=rf"store\.json' cannot be read \(.*\): the file is damaged; {BROKEN}",
-            repair=r"store\.json' cannot be read",
-        )
-        for name, content in {
-            "is empty": "",
-            "is no JSON": "{'format': 1}",
-            "is a list": "[1, 2]",
-            "is a number": "7",
-            "is no text": "\0\0\0",
-        }.items()
-    ),
-    Damage(
-        "a store.json of another format",
-        _manifest('"cocom.store"', '"other"'),
-        opening=r"has format 'other', but expected 'cocom\.store': it belongs to something else",
-        repair="has format 'other'",
-    ),
-    Damage(
-        "a store.json of a newer version",
-        _manifest('"version": 1', '"version": 2'),
-        opening="has version 2, but this cocom reads up to 1: upgrade it",
-        repair="has version 2",
-    ),
-    Damage(
-        "a store.json without a version",
-        _manifest('"version": 1,', ""),
-        opening=rf"cannot be read \(KeyError\('version'\)\): the file is damaged; {BROKEN}",
-        repair="cannot be read",
-    ),
-    Damage(
-        "a store.json of an unknown quantization",
-        _manifest('"quantization": "none"', '"quantization": "int4"'),
-        opening=rf"quantization must be one of none, int8, fp8, got 'int4'. The file is damaged; {BROKEN}",
-        repair="got 'int4'",
-    ),
-    Damage(
-        "a store.json of negative shard_bytes",
-        _manifest('"shard_bytes": 65536', '"shard_bytes": -1'),
-        opening=rf"shard_bytes must be at least 65536, got -1. The file is damaged; {BROKEN}",
-        repair="got -1",
-    ),
-    Damage(
-        "no folder of shards",
-        lambda good, path: shutil.rmtree(path / "shards"),
-        get=rf"lacks the file '.*\.safetensors': {LOST}",
-        verify="' does not exist",
-        harmed=ALL_SHARDS,
-        lost=[30],
-    ),
-    Damage(
-        "a file in the place of the folder of shards",
-        _shards_as_file,
-        get=r"cannot be opened \(Not a directory\): make it readable",
-        verify=r"cannot be (read|opened) \(.*Not a directory",
-        harmed=ALL_SHARDS,
-        repair=r"the folder '.*shards' cannot be made \(File exists\): .* move away what has its name",
-    ),
 )

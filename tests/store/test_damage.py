@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cocom.errors import StoreError
 from cocom.store import DiskStore, Verified
-from tests.store.damage import INDEX, Good, Key, build, look, passage
-from tests.store.damaged_index import INDICES, LOGS
-from tests.store.damaged_shards import FOLDER, SHARDS, Damage
+from tests.store.damage import INDEX, Good, Key, build, look, only_store_errors, passage
+from tests.store.damaged_folder import FOLDER
+from tests.store.damaged_index import INDICES
+from tests.store.damaged_log import LOGS
+from tests.store.damaged_shards import SHARDS
+from tests.store.damages import Damage
 
 DAMAGES = [*SHARDS, *FOLDER, *INDICES, *LOGS]
 OPENING = [damage for damage in DAMAGES if not damage.opening]
-RANDOM_DAMAGES = int(os.environ.get("COCOM_DAMAGES", "60"))
 
 Goods = dict[str, Good]
 
@@ -104,17 +104,6 @@ def check_repaired(path: Path, good: Good, damage: Damage) -> None:
         assert not store.verify().problems
         assert not [file for file in (path / "shards").glob(".*") if file.is_file()]
     assert not DiskStore.repair(path).problems
-
-
-@contextmanager
-def only_store_errors(path: Path) -> Iterator[None]:
-    """Whatever is raised is a `StoreError` that names the store."""
-    message = str(path)
-    try:
-        yield
-    except StoreError as error:
-        message = str(error)
-    assert str(path) in message
 
 
 def parts(store: DiskStore) -> Iterator[DiskStore]:
@@ -301,67 +290,3 @@ def test_what_passages_hold_beside_their_embeddings_is_checked_without_texts(
             with store.writing() as writing:
                 old = {"rate": 4, "fingerprint": "a" * 64, "dtype": "bfloat16"}[column]
                 writing.database.execute(f"UPDATE kinds SET {column} = ?", (old,))
-
-
-@pytest.mark.parametrize("name", ["none", "log"])
-def test_any_page_of_the_index_may_be_overwritten(name: str, goods: Goods, tmp_path: Path) -> None:
-    good = goods[name]
-    for page in range((good.path / INDEX).stat().st_size // 4096):
-        path = good.copy(tmp_path / str(page))
-        with (path / INDEX).open("r+b") as file:
-            file.seek(page * 4096)
-            file.write(random.Random(page).randbytes(4096))
-        check_random(path, good)
-
-
-@pytest.mark.parametrize("seed", range(RANDOM_DAMAGES))
-def test_random_damages(seed: int, goods: Goods, tmp_path: Path) -> None:
-    choose = random.Random(seed)
-    good = goods[choose.choice(sorted(goods))]
-    path = good.copy(tmp_path / "store")
-    files = sorted(path.glob("shards/*")) + sorted(path.glob(f"{INDEX}*")) * 2
-    file = choose.choice(files)
-    data = bytearray(file.read_bytes())
-    for _ in range(choose.choice([1, 1, 4])):
-        begin = choose.randrange(min(len(data), choose.choice([1200, len(data)])))
-        size = min(choose.choice([1, 1, 8, 100, 4096]), len(data) - begin)
-        data[begin : begin + size] = choose.choice([choose.randbytes(size), bytes(size)])
-    if choose.random() < 0.1:
-        del data[choose.randrange(len(data)) :]
-    file.write_bytes(data)
-    check_random(path, good, file.name)
-
-
-def check_random(path: Path, good: Good, file: str = INDEX) -> None:
-    """A clean verification means a right store; a repair leaves all that other files hold."""
-    with only_store_errors(path), DiskStore(path) as store:
-        seen = look(store, good)
-        found = store.verify()
-        if not (found.problems or found.unlisted):
-            assert seen.right == set(good.entries)
-    try:
-        DiskStore.repair(path)
-    except StoreError as error:
-        if not re.search(r"has version \d+, but this cocom reads up to 1", str(error)):
-            raise
-        return  # by chance
-    with DiskStore(path) as store:
-        found = store.verify()
-        assert not found.problems
-        assert not found.unlisted
-        seen = look(store, good)
-        assert not seen.errors
-        lost = set(good.entries) - seen.right
-        if file.startswith(INDEX):
-            kept = {key for group in good.files for key in good.groups[group]}
-        else:
-            kept = {
-                key
-                for group, keys in good.groups.items()
-                for key in keys
-                if good.files.get(group) != file
-            }
-        assert not lost & kept
-        for namespace, id in lost - seen.older:
-            store.namespace(namespace).put({id: good.entries[namespace, id]})
-        assert not store.verify().problems

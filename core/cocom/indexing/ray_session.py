@@ -60,10 +60,14 @@ def session(ray: Any) -> Iterator[bool]:
             "object_store_memory": _OBJECTS,
         }
     with ExitStack() as stack:
-        stack.enter_context(_signals_kept())
         stack.enter_context(_events_unprinted())
         stack.callback(ray.shutdown)
-        with warnings.catch_warnings(action="ignore"), _environment(), _errors_sifted():
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _environment(),
+            _errors_sifted(),
+            _signals_kept(),
+        ):
             try:
                 ray.init(**options)
             except Exception as error:
@@ -169,7 +173,7 @@ def _events_unprinted() -> Iterator[None]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray handles signals of its own while it runs."""
+    """Ray would write about its insides, and abort, when this process is told to end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
