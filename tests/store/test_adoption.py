@@ -113,6 +113,22 @@ def test_passages_that_were_moved_come_back_where_files_are_missing(
     assert make.content_of(small).items() <= {id: make.bits(restored[id]) for id in small}.items()
 
 
+def test_a_repair_removes_nothing_that_is_whole(
+    store: DiskStore, make: Make, tmp_path: Path
+) -> None:
+    entries = make.entries([f"{i}" for i in range(30)], rows=2, hidden=8)
+    store.put(entries)
+    store.close()
+    old = (store.path / "index.sqlite").read_bytes()
+    more = make.entries([f"{i}, too" for i in range(30)], rows=2, hidden=8)
+    store.put(more)
+    store.compact()
+    store.close()
+    (store.path / "index.sqlite").write_bytes(old)  # as where its log was lost
+    assert DiskStore.repair(store.path).passages == 60
+    assert make.content(DiskStore(store.path)) == make.content_of(entries | more)
+
+
 def test_a_shard_done_twice_is_taken_up_where_it_was_deleted_from(
     store: DiskStore, make: Make, tmp_path: Path
 ) -> None:

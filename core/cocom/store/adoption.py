@@ -43,7 +43,7 @@ def adopt(
     files: Iterable[Path],
     problems: list[Problem] | None = None,
     *,
-    index_lost: bool = False,
+    moved: bool = False,
 ) -> int:
     """List the passages of shards in the index, those that it has already excepted: the first counts.
 
@@ -54,8 +54,9 @@ def adopt(
         store: The store.
         files: Finished shards.
         problems: Where to tell of what is damaged, which then is left out; None makes it an error.
-        index_lost: Whether the index is made anew. If not, and no file that it lists is missing, it has the
-            passages of shards that only moved them, and what it has not was deleted since: these go.
+        moved: Whether to take up shards that only moved passages, as it is right where the index may have
+            lost some. If not, and no file that it lists is missing, the index has them, and what it has not was
+            deleted since: these shards are removed.
 
     Returns:
         How many passages were taken up.
@@ -65,7 +66,7 @@ def adopt(
     """
     taken = 0
     files = list(files)
-    keep_moved = index_lost or (bool(files) and _lacks_files(store))
+    keep_moved = moved or (bool(files) and _lacks_files(store))
     for path in files:
         try:
             header = read_header(path)

@@ -36,7 +36,7 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
     if problems and not repair:
         return Verified(0, tuple(problems))
     if problems:
-        rebuild(store, lambda: _take_up(store, problems, index_lost=True), problems)
+        rebuild(store, lambda: _take_up(store, problems), problems)
     passages = 0
     used = store.index.used()
     for number, shard in store.index.shards().items():
@@ -48,7 +48,7 @@ def verify(store: DiskStore, *, repair: bool) -> Verified:
             _forget(store, bad)
     left: list[Problem] = []
     if repair:
-        passages += _take_up(store, problems, index_lost=False)
+        passages += _take_up(store, problems)
     else:
         left = _left(store, problems)
     return Verified(passages, tuple(problems), tuple(left), repair)
@@ -99,9 +99,9 @@ def _left(store: DiskStore, problems: list[Problem]) -> list[Problem]:
     return left
 
 
-def _take_up(store: DiskStore, problems: list[Problem], *, index_lost: bool) -> int:
+def _take_up(store: DiskStore, problems: list[Problem]) -> int:
     """List shards that the index does not, and set aside those that cannot be; how many passages."""
-    taken = adopt(store, unlisted(store), problems, index_lost=index_lost)
+    taken = adopt(store, unlisted(store), problems, moved=True)
     with store.writing():  # or it may be one that is being written
         for path in unlisted(store):
             _set_aside(path)
