@@ -18,7 +18,7 @@ from cocom import errors
 from cocom.errors import CocomError, InputError, MissingExtraError, StoreError
 from cocom.indexing.chunks import Chunk, Done
 from cocom.indexing.incoming import Run
-from cocom.indexing.ray_session import cpus_of_each, quiet, ray_data, session
+from cocom.indexing.ray_session import cpus_of_each, quiet, ray_data, session, what_ray_says
 from cocom.indexing.ray_worker import ATTEMPTS, LOST, Result, Task, Worker, numbers
 from cocom.store import DiskStore
 from cocom.store.adoption import adopt
@@ -243,7 +243,7 @@ def _next(tables: Iterator[Any]) -> Any:
         return next(tables, None)
     except (Exception, KeyboardInterrupt) as error:
         _log.debug("Ray ended the build", exc_info=True)
-        found = None if isinstance(error, KeyboardInterrupt) else _reason(error)
+        found = None if isinstance(error, KeyboardInterrupt) else what_ray_says(error)
     # Not where Ray's exception still is: it would keep its workers alive, with all that they hold.
     if found is None:
         raise KeyboardInterrupt
@@ -251,12 +251,6 @@ def _next(tables: Iterator[Any]) -> Any:
         f"Ray ended the build ({found}): what was finished is in the store; see to what Ray says, then start "
         "the build again."
     )
-
-
-def _reason(error: Exception) -> str:
-    """What Ray ends a long report with."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[-1:]]).rstrip(".")
 
 
 def _taken_up(run: Run, result: Result, store: DiskStore) -> Done:

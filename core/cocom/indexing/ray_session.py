@@ -16,9 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from cocom.errors import InputError, MissingExtraError
-from cocom.indexing.sources.items import reason
 
-__all__ = ["cpus_of_each", "quiet", "ray_data", "session"]
+__all__ = ["cpus_of_each", "quiet", "ray_data", "session", "what_ray_says"]
 
 _OBJECTS = 128 << 20  # bytes of shared memory: only numbers and names of files go through it
 _PRINTS = "_worker_logs_enabled"
@@ -73,7 +72,7 @@ def session(ray: Any) -> Iterator[bool]:
             except Exception as error:
                 what = f"reached at RAY_ADDRESS '{address}'" if address else "started"
                 raise InputError(
-                    f"Ray cannot be {what} ({reason(error)}): start a cluster with `ray start --head`, or "
+                    f"Ray cannot be {what} ({what_ray_says(error)}): start a cluster with `ray start --head`, or "
                     "compress with the local engine."
                 ) from error
         yield not address
@@ -142,6 +141,14 @@ def cpus_of_each(nodes: Sequence[Mapping[str, float]], workers: int, gpus: float
     )
     most = max(fitting, default=None)
     return float(int(most)) if most is not None and most > 1 else most
+
+
+def what_ray_says(error: BaseException) -> str:
+    """The end of a long report, which is where Ray says what it is all about."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[-1:]]).rstrip(". ")
 
 
 @contextmanager

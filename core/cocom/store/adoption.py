@@ -55,8 +55,8 @@ def adopt(
         files: Finished shards.
         problems: Where to tell of what is damaged, which then is left out; None makes it an error.
         moved: Whether to take up shards that only moved passages, as it is right where the index may have
-            lost some. If not, and no file that it lists is missing, the index has them, and what it has not was
-            deleted since: these shards are removed.
+            lost some. If not, and no file that it lists is missing, the index has them, and what it has not
+            was deleted since: these shards are removed.
 
     Returns:
         How many passages were taken up.
