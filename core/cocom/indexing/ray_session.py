@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import tempfile
+import textwrap
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from cocom.errors import InputError, MissingExtraError
 __all__ = ["cpus_of_each", "quiet", "ray_data", "session", "what_ray_says"]
 
 _OBJECTS = 128 << 20  # bytes of shared memory: only numbers and names of files go through it
+_MOST_SAID = 300  # characters
 _PRINTS = "_worker_logs_enabled"
 _OWN_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")  # of Ray's part in C++
 
@@ -70,10 +72,14 @@ def session(ray: Any) -> Iterator[bool]:
             try:
                 ray.init(**options)
             except Exception as error:
-                what = f"reached at RAY_ADDRESS '{address}'" if address else "started"
+                said = what_ray_says(error)
+                if address:
+                    raise InputError(
+                        f"Ray cannot be reached at RAY_ADDRESS '{address}' ({said}): start it there, or "
+                        "unset RAY_ADDRESS to compress on this machine."
+                    ) from error
                 raise InputError(
-                    f"Ray cannot be {what} ({what_ray_says(error)}): start a cluster with `ray start --head`, or "
-                    "compress with the local engine."
+                    f"Ray cannot be started ({said}): mend that, or compress with the local engine."
                 ) from error
         yield not address
 
@@ -148,7 +154,8 @@ def what_ray_says(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ": ".join([type(error).__name__, *lines[-1:]]).rstrip(". ")
+    said = ": ".join([type(error).__name__, *lines[-1:]])
+    return textwrap.shorten(said, _MOST_SAID, placeholder=" …").rstrip(". ")
 
 
 @contextmanager
