@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import tempfile
 import textwrap
@@ -22,6 +23,7 @@ __all__ = ["cpus_of_each", "quiet", "ray_data", "session", "what_ray_says"]
 
 _OBJECTS = 128 << 20  # bytes of shared memory: only numbers and names of files go through it
 _MOST_SAID = 300  # characters
+_PATIENCE = 10.0  # seconds
 _PRINTS = "_worker_logs_enabled"
 _OWN_LINE = re.compile(rb"\[\d{4}-\d\d-\d\d [\d:,.]+ [A-Z] \d+ \d+\] ")  # of Ray's part in C++
 
@@ -70,6 +72,7 @@ def session(ray: Any) -> Iterator[bool]:
             _signals_kept(),
         ):
             try:
+                _knock(address or "")
                 ray.init(**options)
             except Exception as error:
                 said = what_ray_says(error)
@@ -156,6 +159,13 @@ def what_ray_says(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = ": ".join([type(error).__name__, *lines[-1:]])
     return textwrap.shorten(said, _MOST_SAID, placeholder=" …").rstrip(". ")
+
+
+def _knock(address: str) -> None:
+    """Ray would try for minutes to reach what is not there."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 @contextmanager
