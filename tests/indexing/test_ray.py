@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -482,6 +483,67 @@ def test_workers_share_the_processors_of_all_machines(
     nodes: list[dict[str, float]], workers: int, gpus: float, expected: float | None
 ) -> None:
     assert cpus_of_each(nodes, workers, gpus) == expected
+
+
+@dataclass
+class Starting:
+    """A Ray that does something when it is started."""
+
+    start: Callable[[dict[str, Any]], object]
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        self.start(options)
+
+    def shutdown(self) -> None:
+        pass
+
+
+def test_starting_ray_is_quiet_and_leaves_the_process_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    monkeypatch.setenv("RAY_BACKEND_LOG_LEVEL", "info")
+    seen: dict[str, Any] = {}
+
+    def start(options: dict[str, Any]) -> None:
+        os.write(2, b"[2026-01-02 03:04:05,678 E 12 34] core_worker.cc:56: noise\nnot Ray's\n")
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        seen.update(os.environ, address=options["address"])
+
+    before = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    with session(Starting(start)) as ours:
+        assert ours
+        assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before
+    assert capfd.readouterr().err == "not Ray's\n"
+    told = seen["RAY_USAGE_STATS_ENABLED"], seen["RAY_BACKEND_LOG_LEVEL"], seen["address"]
+    assert told == ("0", "info", "local")
+
+
+def test_a_cluster_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = "127.0.0.1:" + str(server.getsockname()[1])
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = (
+        f"cannot be reached at RAY_ADDRESS '{address}' .ConnectionRefusedError.*: start it there"
+    )
+    with pytest.raises(InputError, match=message), session(Starting(lambda options: None)):
+        pass
+
+
+def test_ray_that_cannot_be_started_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(options: dict[str, Any]) -> None:
+        raise RuntimeError("a long report:\n  that ends with\nno room.\n")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with (
+        pytest.raises(InputError, match=r"started \(RuntimeError: no room\): mend that"),
+        session(Starting(fail)),
+    ):
+        pass
 
 
 def test_ray_that_is_not_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

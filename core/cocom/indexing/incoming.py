@@ -16,6 +16,7 @@ import shutil
 import socket
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from cocom.indexing.chunks import Chunk
 from cocom.store import DiskStore
 from cocom.store.shard import SUFFIX
 
-__all__ = ["Run", "finished", "folder_of", "remove_stale"]
+__all__ = ["Run", "Work", "finished", "folder_of", "remove_stale"]
 
 _INCOMING = "incoming"
 _END = "end"
@@ -150,6 +151,50 @@ class Run:
                 f"'{self.folder / name}' cannot be written ({error.strerror}): make room there, or make the "
                 "folder writable."
             ) from error
+
+
+class Work:
+    """What the workers have to do at a time.
+
+    Attributes:
+        run: The run.
+        numbers: Of the chunks that are not done.
+        error: What the source raised, if it did; what came before it is done nevertheless.
+    """
+
+    def __init__(self, run: Run, chunks: Iterator[Chunk], most: int) -> None:
+        """Write nothing yet.
+
+        Args:
+            run: The run.
+            chunks: What is to be compressed.
+            most: How many chunks may wait or be in work.
+        """
+        self.run = run
+        self.numbers: set[int] = set()
+        self.error: Exception | None = None
+        self._chunks: Iterator[Chunk] | None = chunks
+        self._most = most
+
+    def fill(self) -> None:
+        """Write as many chunks as there may be at a time."""
+        while self._chunks is not None and len(self.numbers) < self._most:
+            try:
+                chunk = next(self._chunks, None)
+            except Exception as error:
+                self.error = error
+                chunk = None
+            if chunk is None:
+                self._chunks = None
+                self.run.end()
+            else:
+                self.numbers.add(self.run.add(chunk))
+
+    def finished(self, number: int) -> None:
+        """Go on to others."""
+        self.run.remove(number)
+        self.numbers.discard(number)
+        self.fill()
 
 
 def folder_of(store: DiskStore) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 from cocom import errors
 from cocom.errors import CocomError, InputError, MissingExtraError, StoreError
 from cocom.indexing.chunks import Chunk, Done
-from cocom.indexing.incoming import Run
+from cocom.indexing.incoming import Run, Work
 from cocom.indexing.ray_session import cpus_of_each, quiet, ray_data, session, what_ray_says
 from cocom.indexing.ray_worker import ATTEMPTS, LOST, Result, Task, Worker, numbers
 from cocom.store import DiskStore
@@ -112,7 +112,7 @@ class RayEngine:
         """
         run = Run.begin(store)
         try:
-            work = _Work(run, chunks, self._workers * _AHEAD)
+            work = Work(run, chunks, self._workers * _AHEAD)
             work.fill()
             if work.numbers:
                 yield from self._compress(work, store, rate)
@@ -121,7 +121,7 @@ class RayEngine:
         finally:
             run.close()
 
-    def _compress(self, work: _Work, store: DiskStore, rate: int) -> Iterator[Done]:
+    def _compress(self, work: Work, store: DiskStore, rate: int) -> Iterator[Done]:
         task = Task(
             str(work.run.folder),
             self._model,
@@ -172,43 +172,6 @@ class RayEngine:
                 f"{sum(node.get('GPU', 0.0) for node in nodes):g}: take fewer workers, or give each a part."
             )
         return 1.0  # others may leave, or machines come
-
-
-class _Work:
-    """What the workers have to do at a time.
-
-    Attributes:
-        run: The run.
-        numbers: Of the chunks that are not done.
-        error: What the source raised, if it did; what came before it is done nevertheless.
-    """
-
-    def __init__(self, run: Run, chunks: Iterator[Chunk], most: int) -> None:
-        self.run = run
-        self.numbers: set[int] = set()
-        self.error: Exception | None = None
-        self._chunks: Iterator[Chunk] | None = chunks
-        self._most = most
-
-    def fill(self) -> None:
-        """Write as many chunks as there may be at a time."""
-        while self._chunks is not None and len(self.numbers) < self._most:
-            try:
-                chunk = next(self._chunks, None)
-            except Exception as error:
-                self.error = error
-                chunk = None
-            if chunk is None:
-                self._chunks = None
-                self.run.end()
-            else:
-                self.numbers.add(self.run.add(chunk))
-
-    def finished(self, number: int) -> None:
-        """Go on to others."""
-        self.run.remove(number)
-        self.numbers.discard(number)
-        self.fill()
 
 
 def _dataset(ray: Any, task: Task, cpus: float, gpus: float) -> Any:

@@ -213,8 +213,8 @@ def _signals_kept() -> Iterator[None]:
 def _errors_sifted() -> Iterator[None]:
     """Write to standard error later what was written meanwhile, without the lines of Ray's part in C++."""
     with ExitStack() as stack:
-        with suppress(OSError, ValueError):
-            sys.stderr.flush()
+        with suppress(OSError):  # there is none
+            _flush()
             original = os.dup(2)
             stack.callback(os.close, original)
             held = stack.enter_context(tempfile.TemporaryFile())
@@ -224,9 +224,14 @@ def _errors_sifted() -> Iterator[None]:
 
 
 def _pour(held: Any, original: int) -> None:
-    sys.stderr.flush()
+    _flush()
     os.dup2(original, 2)
     held.seek(0)
     for line in held:
         if not _OWN_LINE.match(line):
             os.write(original, line)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        sys.stderr.flush()
