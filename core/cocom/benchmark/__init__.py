@@ -1,0 +1,1 @@
+"""Speed, measured: compressing and answering beside text and beside the straightforward way."""
