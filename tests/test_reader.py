@@ -262,17 +262,17 @@ def test_pieces_join_for_any_tokens(model: Cocom, ids: list[int], stop: tuple[st
 
 
 @given(st.text("abX \n🙂\ufffd", max_size=16), st.lists(st.text("abX \n", min_size=1), max_size=3))
-def test_settled_text_is_the_start_of_the_answer(model: Cocom, text: str, stops: list[str]) -> None:
+def test_pieces_are_the_start_of_the_answer(model: Cocom, text: str, stops: list[str]) -> None:
     reader = model._reader
     options = GenerationOptions(stop=tuple(stops))
     ids = reader._until_stop(model.backbone.text.encode_text(text), options)
     final = reader._answer(model.request("Who?", []), ids, options).text
+    pieces = reader.text_of(options)
     sent = ""
-    for end in range(len(ids) + 1):
-        settled = reader.settled(ids[:end], options)
-        assert final.startswith(settled)
-        assert settled.startswith(sent) or sent.startswith(settled)
-        sent = max(sent, settled, key=len)
+    for token in ids:
+        sent += pieces.add(token)
+        assert final.startswith(sent)
+    assert sent + pieces.finish(final) == final
 
 
 def test_the_answer_of_a_stream(model: Cocom, contexts: list[ContextEmbeddings]) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 from cocom.config import CocomConfig
 from cocom.errors import ModelError
 from cocom.exclusive import ExclusiveModule
+from cocom.merging import MergedAdapter, adapted_layers
 from cocom.text_tokens import TextTokens
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Backbone(ExclusiveModule):
         control: Input embeddings of the control tokens (memory tokens, `<AE>`, `<ENC>`, `<SEP>`),
             shape (control tokens, hidden). They follow the tokenizer's vocabulary.
         text: Text to ids and back.
+        merged: Which adapter was folded into the weights, if one was.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class Backbone(ExclusiveModule):
         if config.weights != "full":
             self._add_adapters(model)
         self.model = model
+        self.merged = MergedAdapter()
+        self._adapted = adapted_layers(model) if self.adapter_names else []
         self._role: Role = "read"
         self._activate(self._role)
 
@@ -140,8 +144,12 @@ class Backbone(ExclusiveModule):
         """Use the model in one role; adapters and train/eval mode are as before afterwards.
 
         One thread at a time: others wait. Nested use in the same thread is allowed.
+
+        Raises:
+            ModelError: The role's adapter went when another's was merged.
         """
         with self.used():
+            self.merged.check(role, train=train)
             before = self._role
             try:
                 self._activate(role)
@@ -155,15 +163,22 @@ class Backbone(ExclusiveModule):
         self._role = role
         if self.config.weights != "separate_lora":
             return
-        from peft.tuners.tuners_utils import BaseTunerLayer
+        for layer in self._adapted:
+            if layer.active_adapters != [role]:
+                # Not by set_adapter, which freezes whatever is not active: both are trained in one step
+                # here. It also takes a hundred times as long.
+                layer._active_adapter = [role]
+                assert layer.active_adapters == [role]
 
-        for module in self.model.modules():
-            if isinstance(module, BaseTunerLayer) and module.active_adapters != [role]:
-                trained = [(p, p.requires_grad) for p in module.parameters()]
-                module.set_adapter([role])
-                # peft freezes whatever is not active; both roles are trained in one step here.
-                for parameter, flag in trained:
-                    parameter.requires_grad_(flag)
+    def merge_adapter(self, role: Role) -> None:
+        """Fold a role's adapter into the weights (see `Cocom.merge_adapter`)."""
+        if not self.adapter_names:
+            return
+        with self.used():
+            self.merged.merge(
+                self.model, "shared" if self.config.weights == "shared_lora" else role
+            )
+            self._adapted = []
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Input embeddings of ids (..., T), control tokens included, shape (..., T, H)."""
@@ -177,7 +192,7 @@ class Backbone(ExclusiveModule):
         self, ids: torch.Tensor, attention_mask: torch.Tensor, position_ids: torch.Tensor
     ) -> torch.Tensor:
         """Last hidden states (W, L, H): no LM head, no other layer's states kept."""
-        output = self._decoder()(
+        output = self.decoder()(
             inputs_embeds=self.embed(ids),
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -246,7 +261,12 @@ class Backbone(ExclusiveModule):
                 f"the tokenizer's chat template refused the turns: {error}."
             ) from error
 
-    def _decoder(self) -> nn.Module:
+    def decoder(self) -> nn.Module:
+        """The model without its LM head.
+
+        Raises:
+            ModelError: It cannot be told apart.
+        """
         decoder = self.model.base_model
         if decoder is self.model:
             raise ModelError(f"{type(self.model).__name__} has no base model without a head.")

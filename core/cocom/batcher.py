@@ -11,6 +11,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
@@ -18,16 +19,17 @@ from cocom.forks import renew_after_fork
 from cocom.generation import GenerationOptions
 from cocom.job import Job
 from cocom.reader import Reader, ReadRequest
+from cocom.running.line import Line
+from cocom.running.runner import Runner
 from cocom.streaming import AnswerStream, AsyncAnswerStream, check_timeout, late
 
 __all__ = ["MicroBatcher"]
 
 
 class MicroBatcher:
-    """Reads what many callers ask for, in batches of whatever waits at the moment.
+    """Reads what many callers ask for, together: who comes later joins while others are written.
 
-    Requests with the same options share a batch, in the order they came. The answers are those each would
-    get alone. Requests that sample are read alone if they have a seed, so that it repeats them.
+    Requests are read in the order they came. The answers are those each would get alone.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class MicroBatcher:
         whole = options.beams > 1
         return AnswerStream(
             lambda told: self.submit(request, options, None if whole else told, timeout=timeout),
-            lambda ids: self._reader.settled(ids, options),
+            self._reader.text_of(options),
             timeout=timeout,
         )
 
@@ -206,7 +208,7 @@ class MicroBatcher:
         whole = options.beams > 1
         return AsyncAnswerStream(
             lambda told: self.try_submit(request, options, None if whole else told),
-            lambda ids: self._reader.settled(ids, options),
+            self._reader.text_of(options),
             timeout=timeout,
         )
 
@@ -250,12 +252,21 @@ class MicroBatcher:
         while True:
             with self._changed:
                 self._gather()
-                batch = self._running = self._take()
-                self._changed.notify_all()  # there is room
-                if not batch:
+                if not self._waiting:
                     self._thread = None
                     return
-            self._read(batch)
+                runner = self._reader.runner(self._waiting[0].options)
+            try:
+                runner.run(partial(self._take, runner))
+            except BaseException as error:
+                traceback.clear_frames(error.__traceback__)
+                with self._changed:
+                    jobs, self._running = self._running, []
+                    if not jobs and self._waiting:  # it did not even begin
+                        jobs = [self._waiting.popleft()]
+                        jobs[0].set_running_or_notify_cancel()
+                for job in jobs:
+                    job.fail(error)
 
     def _gather(self) -> None:
         """Give others a moment to arrive."""
@@ -265,56 +276,35 @@ class MicroBatcher:
             if left <= 0 or not self._changed.wait(left):
                 return
 
-    def _take(self) -> list[Job]:
-        """The first job that waits and those that can be read with it; cancelled ones are dropped."""
-        batch: list[Job] = []
-        others: list[Job] = []
-        longest = 0
-        while self._waiting and len(batch) < self._max_batch:
-            job = self._waiting.popleft()
-            if batch:
-                rows = max(longest, job.request.rows) * (len(batch) + 1)
-                if not _together(batch[0].options, job.options) or rows > self._max_rows:
-                    others.append(job)
-                    continue
-            if job.stopped:  # its stream was collected
-                job.cancel()
-            if job.set_running_or_notify_cancel():
-                batch.append(job)
+    def _take(self, runner: Runner, writing: Sequence[Line]) -> list[Line]:
+        """Jobs that wait and can be written together with what is being written, in their order."""
+        if not self._waiting and writing:  # this is asked after every token
+            return []
+        taken: list[Job] = []
+        with self._changed:
+            self._running = [job for job in self._running if not job.done()]
+            longest = max((line.request.rows for line in writing), default=0)
+            first = writing[0].options if writing else None
+            while self._waiting and len(writing) + len(taken) < self._max_batch:
+                job = self._waiting[0]
                 longest = max(longest, job.request.rows)
-        self._waiting.extendleft(reversed(others))
-        return batch
-
-    def _read(self, batch: list[Job]) -> None:
-        error = self._try(batch)
-        if error is None:
-            return
-        # One bad request, or too large a batch, is no reason for the others to fail.
-        again = [job for job in batch if len(batch) > 1 and not job.told and not job.done()]
-        for job in batch:
-            if job not in again and not job.done():
-                job.set_exception(error)
-        for job in again:
-            self._read([job])
-
-    def _try(self, batch: list[Job]) -> BaseException | None:
-        """Read a batch; the error of one that failed, without what it still held in memory."""
-        try:
-            answers = self._reader.read_watched(
-                [job.request for job in batch],
-                batch[0].options,
-                [job.watcher() for job in batch],
-            )
-        except BaseException as error:
-            traceback.clear_frames(error.__traceback__)
-            return error
-        for job, answer in zip(batch, answers, strict=True):
-            job.finish(answer)
-        return None
-
-
-def _together(first: GenerationOptions, other: GenerationOptions) -> bool:
-    return first == other and not (first.temperature > 0 and first.seed is not None)
+                many = len(writing) + len(taken) + 1
+                # What cannot join waits, and so does what came later: it is its turn next.
+                if self._reader.runner(job.options) is not runner:
+                    break
+                if first is not None and not runner.together(first, job.options):
+                    break
+                if many > 1 and longest * many > self._max_rows:
+                    break
+                self._waiting.popleft()
+                if job.stopped:  # its stream was collected
+                    job.cancel()
+                if job.set_running_or_notify_cancel():
+                    taken.append(job)
+                    first = first or job.options
+            self._running += taken
+            self._changed.notify_all()  # there is room
+        return [self._reader.line(job.request, job.options, job.watcher()) for job in taken]
 
 
 def _left(end: float | None) -> float | None:

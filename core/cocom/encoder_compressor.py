@@ -12,6 +12,7 @@ from cocom.config import CocomConfig
 from cocom.datatypes import Window
 from cocom.errors import ConfigError, InputError
 from cocom.exclusive import ExclusiveModule
+from cocom.merging import MergedAdapter
 from cocom.splice import CompressBatch, WindowRow, gather_states, pack_windows
 from cocom.text_tokens import TextTokens
 from cocom.windows import TextWindow
@@ -29,6 +30,7 @@ class EncoderCompressor(ExclusiveModule):
         encoder: Any Hugging Face model that gives hidden states.
         head: Linear map of `concat` and `mean`, the MLP of `memory_mlp`, nothing for `memory`.
         memory: Input embeddings of the memory tokens, if the head has any.
+        merged: Whether the encoder's adapter was folded into its weights.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class EncoderCompressor(ExclusiveModule):
             _add_adapter(encoder, self._shape.lora_r)
         width = int(encoder.config.hidden_size)
         self._check_positions()
+        self.merged = MergedAdapter()
         self.head: nn.Module = nn.Identity()
         if self._shape.memory_tokens:
             self.memory = nn.Embedding(len(names), width)
@@ -173,11 +176,18 @@ class EncoderCompressor(ExclusiveModule):
     def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
         """Context embeddings of windows, one after the other, shape (M, H); differentiable."""
         with self.used():
+            self.merged.check("compress", train=train)
             if not train:
                 self.eval()
             if self._shape.memory_tokens:
                 return self._memory_states(rows)
             return self._group_states(rows)
+
+    def merge_adapter(self) -> None:
+        """Fold the encoder's adapter into its weights, if it has one (see `Cocom.merge_adapter`)."""
+        if self._shape.lora_r:
+            with self.used():
+                self.merged.merge(self.encoder, "compress")
 
     def _memory_states(self, rows: Sequence[WindowRow]) -> torch.Tensor:
         batch = pack_windows(rows, self.pad_id, uniform=False).to(self.memory.weight.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -128,8 +128,9 @@ class Cocom:
             cache_dir: Folder of the hub's download cache.
             local_files_only: Never use the network.
             device: Where to put it; None takes CUDA if there is one, else the CPU.
-            dtype: Type to compute in; None takes the saved one on CUDA and float32 on the CPU, "auto" the
-                saved one everywhere.
+            dtype: Type to compute in; None takes the saved one on CUDA, on CPUs with bfloat16 matrix
+                instructions (AMX or AVX512-BF16) a saved bfloat16, and else float32; "auto" takes the saved
+                one everywhere.
             device_map: How transformers spreads the language model over devices.
             attn_implementation: Which attention transformers uses, such as "flash_attention_2".
             quantization: "8bit", "4bit" (through bitsandbytes or torchao) or a transformers configuration.
@@ -242,6 +243,29 @@ class Cocom:
     def weights_changed(self) -> None:
         """Forget the fingerprint; call it after changing weights by hand."""
         self._fingerprint = None
+
+    def merge_adapter(self, role: Literal["read", "compress"] = "read") -> None:
+        """Fold the LoRA adapter of a role into the weights, so that no layer computes it any more.
+
+        With shared adapters both roles go on. With separate ones the model then serves this role alone; a
+        light compressor has its own. Without adapters nothing happens. Results differ by rounding, and the
+        fingerprint stays: contexts serve merged and unmerged models alike. A merged model cannot be trained
+        or saved.
+
+        Args:
+            role: What the model is for: "read" to answer, "compress" to compress.
+
+        Raises:
+            ModelError: The weights are quantized or offloaded, or the other role's adapter was merged.
+            InputError: There is no such role.
+        """
+        if role not in ("read", "compress"):
+            raise InputError(f"role must be 'read' or 'compress', got {role!r}.")
+        _ = self.fingerprint  # of the weights as they were
+        if role == "compress" and self.encoder is not None:
+            self.encoder.merge_adapter()
+        else:
+            self.backbone.merge_adapter(role)
 
     def compress(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +32,38 @@ class ExclusiveModule(nn.Module):
     def renew(self) -> None:
         """A lock that nobody holds."""
         self._lock = threading.RLock()
+        self._waiting = 0
+        self._counting = threading.Lock()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether another thread waits for the module."""
+        return self._waiting > 0
+
+    def give_way(self) -> None:
+        """Let a thread that waits have its turn; the caller must not hold the module."""
+        waiting, until = self._waiting, time.monotonic() + 0.02
+        while 0 < waiting <= self._waiting and time.monotonic() < until:
+            time.sleep(0.0002)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._counting:
+            self._waiting += 1
+        try:
+            self._lock.acquire()
+        finally:
+            with self._counting:
+                self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep other threads out, and leave every module in the train or eval mode it was in."""
-        with _rest_when_leaving(), self._lock:
+        with _rest_when_leaving(), self._locked():
             modes = {module: module.training for module in self.modules()}
             try:
                 yield
@@ -45,7 +73,8 @@ class ExclusiveModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_lock"]
+        for name in ("_lock", "_waiting", "_counting"):
+            del state[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

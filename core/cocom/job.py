@@ -19,7 +19,6 @@ class Job(AnswerFuture):
     Attributes:
         request: What to read.
         options: How to decode.
-        told: Whether somebody has seen a token, so that it cannot be read again.
     """
 
     def __init__(
@@ -31,13 +30,16 @@ class Job(AnswerFuture):
         super().__init__()
         self.request = request
         self.options = options
-        self.told = False
         self._on_token = on_token
 
     def watcher(self) -> Watcher:
-        """Follows this job's row."""
-        on_token = None if self._on_token is None else self._tell
-        return Watcher(lambda: self.stopped, on_token, self.finish)
+        """Follows this job's answer."""
+        return Watcher(
+            stopped=lambda: self.stopped,
+            on_answer=self.finish,
+            on_error=self.fail,
+            on_token=self._on_token,
+        )
 
     def finish(self, answer: Answer) -> None:
         """Hand over the answer, if it is still wanted and was not handed over yet."""
@@ -47,7 +49,7 @@ class Job(AnswerFuture):
             else:
                 self.set_result(answer)
 
-    def _tell(self, token: int) -> None:
-        assert self._on_token is not None
-        self.told = True
-        self._on_token(token)
+    def fail(self, error: BaseException) -> None:
+        """Hand over why there is no answer."""
+        if not self.done():
+            self.set_exception(error)

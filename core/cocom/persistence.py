@@ -51,6 +51,11 @@ def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
             "quantized weights cannot be saved: load the model without quantization, save it, and "
             "quantize when loading."
         )
+    if _is_merged(model):
+        raise CheckpointError(
+            "an adapter was merged into the weights and cannot be taken out exactly: load the model again, save "
+            "it, and merge after loading."
+        )
     if target.resolve() == Path.cwd():
         raise CheckpointError(
             f"'{folder}' is the working directory, which cannot be replaced: name a folder inside it."
@@ -73,6 +78,11 @@ def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
             staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_merged(model: Cocom) -> bool:
+    own = model.encoder is not None and model.encoder.merged.name
+    return bool(own or model.backbone.merged.name)
 
 
 def _open_to_others(folder: Path) -> None:
@@ -121,6 +131,7 @@ def load(
     *,
     device: torch.device,
     dtype: torch.dtype | None = None,
+    keep_bfloat16: bool = False,
     **options: Any,
 ) -> Cocom:
     """Read a model folder that `save` wrote.
@@ -129,6 +140,7 @@ def load(
         folder: It.
         device: Where the model goes.
         dtype: Type to compute in; None keeps the saved one.
+        keep_bfloat16: Compute in bfloat16 what was saved so, whatever `dtype` is.
         **options: More arguments of `from_pretrained` for the language model.
 
     Raises:
@@ -141,9 +153,13 @@ def load(
         config = CocomConfig.from_dict(manifest["config"])
     except ConfigError as error:
         raise CheckpointError(f"'{folder / _MANIFEST}' cannot be used: {error}") from error
-    model, tokenizer = _hugging_face(folder / "backbone", dtype, causal=True, **options)
+    model, tokenizer = _hugging_face(
+        folder / "backbone", dtype, causal=True, keep_bfloat16=keep_bfloat16, **options
+    )
     encoder, encoder_tokenizer = (
-        _hugging_face(folder / "encoder", dtype, causal=False) if config.encoder else (None, None)
+        _hugging_face(folder / "encoder", dtype, causal=False, keep_bfloat16=keep_bfloat16)
+        if config.encoder
+        else (None, None)
     )
     cocom = Cocom(model, tokenizer, config, encoder=encoder, encoder_tokenizer=encoder_tokenizer)
     load_weights(cocom, folder, backbone=False)
@@ -225,6 +241,11 @@ def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool
         CheckpointError: A file is missing or damaged, or names or shapes differ.
     """
     source = Path(folder)
+    if _is_merged(model):
+        raise CheckpointError(
+            f"an adapter of this model was merged, so the weights in '{source}' have no place: load them into "
+            "a model that is not merged."
+        )
     _assign(model.backbone.control.state_dict(), _tensors(source / "control.safetensors"))
     adapters = {k: v for k, v in model.backbone.model.state_dict().items() if _is_adapter(k)}
     if adapters:
@@ -299,9 +320,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _hugging_face(
-    folder: Path, dtype: torch.dtype | None, *, causal: bool, **options: Any
+    folder: Path,
+    dtype: torch.dtype | None,
+    *,
+    causal: bool,
+    keep_bfloat16: bool = False,
+    **options: Any,
 ) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     if not (folder / "config.json").is_file():
         raise CheckpointError(
@@ -310,6 +336,9 @@ def _hugging_face(
     kind: Any = AutoModelForCausalLM if causal else AutoModel
     try:
         with quiet():
+            if keep_bfloat16:
+                saved = AutoConfig.from_pretrained(folder, local_files_only=True).dtype
+                dtype = saved if saved == torch.bfloat16 else dtype
             model, report = kind.from_pretrained(
                 folder,
                 dtype=dtype or "auto",

@@ -23,6 +23,7 @@ __all__ = [
     "branch_attention_mask",
     "fill_slots",
     "gather_states",
+    "lay_out_row",
     "pack_prompts",
     "pack_windows",
     "slot_positions",
@@ -193,7 +194,7 @@ def pack_prompts(rows: Sequence[ReadRow], pad_id: int, *, uniform: bool, left: b
         uniform: Whether embeddings take the positions of the tokens they stand for.
         left: Pad on the left (generation) or on the right (training).
     """
-    laid = [_lay_out(row, pad_id, uniform) for row in rows]
+    laid = [lay_out_row(row, pad_id, uniform=uniform) for row in rows]
     width = max(len(row[0]) for row in laid)
     shape = (len(rows), width)
     ids = torch.full(shape, pad_id, dtype=torch.long)
@@ -216,9 +217,10 @@ def pack_prompts(rows: Sequence[ReadRow], pad_id: int, *, uniform: bool, left: b
     )
 
 
-def _lay_out(
-    row: ReadRow, pad_id: int, uniform: bool
+def lay_out_row(
+    row: ReadRow, pad_id: int, *, uniform: bool
 ) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
+    """Ids, positions, labels and branch of each place of a row, and the places of its slots."""
     ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []

@@ -6,10 +6,11 @@ import asyncio
 import os
 import queue
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 
+from cocom.answer_text import AnswerText
 from cocom.datatypes import Answer
 from cocom.errors import AnswerTimeoutError, InputError
 
@@ -37,38 +38,6 @@ Start = Callable[[Callable[[int], None]], AnswerFuture]
 """Starts generating: hands every token to the function it is given, and the answer to the future."""
 
 
-class _Text:
-    """The text of tokens that come one by one, in pieces that no later token changes."""
-
-    def __init__(self, settled: Callable[[Sequence[int]], str]) -> None:
-        self._settled = settled
-        self._ids: list[int] = []
-        self._sent = ""
-        self.answer: Answer | None = None
-
-    def add(self, token: int) -> str:
-        """What this token adds, often nothing."""
-        self._ids.append(token)
-        return self._grow(self._settled(self._ids))
-
-    def finish(self, answer: Answer) -> str:
-        """What is still missing of the answer's text."""
-        self.answer = answer
-        return self._grow(answer.text)
-
-    def _grow(self, text: str) -> str:
-        if len(text) <= len(self._sent) or not text.startswith(self._sent):
-            return ""
-        piece = text[len(self._sent) :]
-        self._sent = text
-        return piece
-
-    def need_answer(self) -> Answer:
-        if self.answer is None:
-            raise InputError("the stream has not been read to its end: iterate over it first.")
-        return self.answer
-
-
 class AnswerStream(Iterator[str]):
     """The pieces of one answer's text as they are written; afterwards, the answer.
 
@@ -79,7 +48,7 @@ class AnswerStream(Iterator[str]):
     def __init__(
         self,
         start: Start,
-        settled: Callable[[Sequence[int]], str],
+        text: AnswerText,
         *,
         timeout: float | None = None,
     ) -> None:
@@ -87,13 +56,14 @@ class AnswerStream(Iterator[str]):
 
         Args:
             start: Starts generating.
-            settled: Text of the tokens so far that no later token can change.
+            text: Makes pieces of the tokens.
             timeout: Seconds the whole answer may take, from the first piece asked for.
         """
         self._start = start
         self._timeout = timeout
         self._end: float | None = None
-        self._text = _Text(settled)
+        self._text = text
+        self._answer: Answer | None = None
         self._tokens: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._future: AnswerFuture | None = None
         self._ended = False
@@ -116,7 +86,8 @@ class AnswerStream(Iterator[str]):
                 if piece := self._text.add(token):
                     return piece
             self._ended = True
-            if piece := self._text.finish(self._future.result()):
+            self._answer = self._future.result()
+            if piece := self._text.finish(self._answer.text):
                 return piece
         except CancelledError:  # somebody closed the stream
             self._ended = True
@@ -157,7 +128,7 @@ class AnswerStream(Iterator[str]):
         Raises:
             InputError: The stream has not been read to its end.
         """
-        return self._text.need_answer()
+        return _need(self._answer)
 
 
 class AsyncAnswerStream(AsyncIterator[str]):
@@ -170,7 +141,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
     def __init__(
         self,
         start: Callable[[Callable[[int], None]], AnswerFuture | None],
-        settled: Callable[[Sequence[int]], str],
+        text: AnswerText,
         *,
         timeout: float | None = None,
     ) -> None:
@@ -178,13 +149,14 @@ class AsyncAnswerStream(AsyncIterator[str]):
 
         Args:
             start: Starts generating, or gives None where there is no room just now; never waits.
-            settled: Text of the tokens so far that no later token can change.
+            text: Makes pieces of the tokens.
             timeout: Seconds the whole answer may take, from the first piece asked for.
         """
         self._start = start
         self._timeout = timeout
         self._end: float | None = None
-        self._text = _Text(settled)
+        self._text = text
+        self._answer: Answer | None = None
         self._tokens: asyncio.Queue[int | None] = asyncio.Queue()
         self._future: AnswerFuture | None = None
         self._ended = False
@@ -203,7 +175,8 @@ class AsyncAnswerStream(AsyncIterator[str]):
                         return piece
             assert self._future is not None
             self._ended = True
-            if piece := self._text.finish(self._future.result()):
+            self._answer = self._future.result()
+            if piece := self._text.finish(self._answer.text):
                 return piece
         except CancelledError:  # somebody closed the stream: asyncio has an error of its own
             self._ended = True
@@ -254,7 +227,13 @@ class AsyncAnswerStream(AsyncIterator[str]):
         Raises:
             InputError: The stream has not been read to its end.
         """
-        return self._text.need_answer()
+        return _need(self._answer)
+
+
+def _need(answer: Answer | None) -> Answer:
+    if answer is None:
+        raise InputError("the stream has not been read to its end: iterate over it first.")
+    return answer
 
 
 def check_timeout(timeout: float | None) -> None:

@@ -170,7 +170,7 @@ class TextTokens:
     def decode_settled(self, ids: Sequence[int]) -> str:
         """The part of `decode` that no later token can change: no bytes that wait for others."""
         end = len(ids)
-        while end and ids[end - 1] in self._unsettled:
+        while end and (ids[end - 1] in self._unsettled or ids[end - 1] >= self.vocabulary_size):
             end -= 1
         return self.decode(ids[:end]).rstrip("\ufffd")
 

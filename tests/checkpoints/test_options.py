@@ -27,11 +27,16 @@ def config_with(source: Path, target: Path, **values: Any) -> Path:
     return target
 
 
-def test_the_stored_type_and_others(cocom_v1: Path, base: Path) -> None:
+@pytest.mark.parametrize("fast", [False, True], ids=["slow", "fast"])
+def test_the_stored_type_and_others(
+    fast: bool, cocom_v1: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cocom.checkpoints.loading.fast_bfloat16", lambda: fast)
     for dtype, expected in (
         ("auto", torch.bfloat16),
-        (None, torch.float32),
+        (None, torch.bfloat16 if fast else torch.float32),
         ("float16", torch.float16),
+        ("float32", torch.float32),
     ):
         model = Cocom.from_pretrained(cocom_v1, base=base, device="cpu", dtype=dtype)
         kinds = {p.dtype for part in model.modules().values() for p in part.parameters()}
@@ -51,8 +56,9 @@ def test_a_device_map_is_handed_on(pisco: Path, base: Path) -> None:
 
 
 def test_layouts_differ_where_they_should(cocom_v1: Path, base: Path) -> None:
-    fixed = Cocom.from_pretrained(cocom_v1, base=base, device="cpu")
-    append = Cocom.from_pretrained(cocom_v1, base=base, layout="append", device="cpu")
+    options: dict[str, Any] = {"base": base, "device": "cpu", "dtype": "float32"}
+    fixed = Cocom.from_pretrained(cocom_v1, **options)
+    append = Cocom.from_pretrained(cocom_v1, layout="append", **options)
     text = "Ada was born in Rome."  # 21 tokens
     a, b = fixed.compress([text])[0], append.compress([text])[0]
     assert (len(a), len(b)) == (8, 2)

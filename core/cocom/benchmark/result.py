@@ -10,7 +10,17 @@ from typing import Any, Literal
 
 from cocom.errors import InputError
 
-__all__ = ["Cell", "Check", "Floors", "Report", "Spread", "Way", "read_report", "write_report"]
+__all__ = [
+    "Cell",
+    "Check",
+    "Floors",
+    "Report",
+    "Spread",
+    "Way",
+    "as_dict",
+    "read_report",
+    "write_report",
+]
 
 FORMAT = "cocom-bench/1"
 
@@ -142,9 +152,14 @@ class Report:
     checks: tuple[Check, ...] = ()
 
 
+def as_dict(report: Report) -> dict[str, Any]:
+    """Plain values, ready for JSON."""
+    return {"format": FORMAT, **asdict(report)}
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write a report as JSON; what was there before is replaced at once or not at all."""
-    text = json.dumps({"format": FORMAT, **asdict(report)}, indent=1) + "\n"
+    text = json.dumps(as_dict(report), indent=1) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from cocom.benchmark.result import Spread
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["by_turns", "finish", "spread"]
+__all__ = ["by_turns", "finish", "once", "spread", "take_turns"]
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -36,21 +36,40 @@ def by_turns(
     Returns:
         Seconds of each.
     """
-    names = list(subjects)
     if warm:
-        for name in names:
-            subjects[name]()
-    seconds: dict[Name, list[float]] = {name: [] for name in names}
+        for subject in subjects.values():
+            subject()
+    seconds: dict[Name, list[float]] = {name: [] for name in subjects}
+    take_turns(
+        dict.fromkeys(subjects, rounds),
+        lambda name, _: seconds[name].append(once(subjects[name], device)),
+    )
+    return {name: spread(seconds[name]) for name in subjects}
+
+
+def take_turns(rounds: Mapping[Name, int], turn: Callable[[Name, int], object]) -> None:
+    """Give everybody their turns, in another order every round.
+
+    Args:
+        rounds: How many turns each has; those that have fewer have the first rounds.
+        turn: Called for each turn with the name and the number of the round, from 0.
+    """
+    names = list(rounds)
     order = random.Random(0)
-    for _ in range(rounds):
+    for number in range(max(rounds.values(), default=0)):
         order.shuffle(names)
         for name in names:
-            finish(device)
-            started = time.perf_counter()
-            subjects[name]()
-            finish(device)
-            seconds[name].append(time.perf_counter() - started)
-    return {name: spread(seconds[name]) for name in subjects}
+            if number < rounds[name]:
+                turn(name, number)
+
+
+def once(subject: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call, until the device is done with it."""
+    finish(device)
+    started = time.perf_counter()
+    subject()
+    finish(device)
+    return time.perf_counter() - started
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -134,5 +134,6 @@ def _encoder(base: str, tensors: Tensors, options: LoadOptions) -> Any:
         raise CheckpointError(
             f"the light compressor '{base}' is no model this can read."
         ) from error
-    own = LoadOptions(hub=options.hub, dtype=options.dtype)
-    return built_model(kind, shape, tensors, lambda name: f"compr.model.{name}", own)
+    return built_model(
+        kind, shape, tensors, lambda name: f"compr.model.{name}", options.for_encoder()
+    )

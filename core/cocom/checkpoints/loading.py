@@ -14,6 +14,7 @@ import torch
 from cocom.checkpoints.parts import LoadOptions
 from cocom.checkpoints.source import HubOptions, Source
 from cocom.errors import CheckpointError, ConfigError, MissingExtraError
+from cocom.processor import fast_bfloat16
 
 if TYPE_CHECKING:
     from cocom.engine import Cocom
@@ -61,6 +62,7 @@ def load(
 
     source = find(name_or_path, hub)
     place, kind = persistence.placed(device, dtype)
+    keep_bfloat16 = dtype is None and place.type == "cpu" and fast_bfloat16()
     model_options: dict[str, Any] = {
         "device_map": device_map,
         "attn_implementation": attn_implementation,
@@ -74,7 +76,9 @@ def load(
                     f"{name} is {value!r}, but '{source.name}' was saved by cocom and holds everything: "
                     f"leave {name} out."
                 )
-        return persistence.load(source.whole(), device=place, dtype=kind, **model_options)
+        return persistence.load(
+            source.whole(), device=place, dtype=kind, keep_bfloat16=keep_bfloat16, **model_options
+        )
     name, config = format_of(source)
     options = LoadOptions(
         base=base,
@@ -82,6 +86,7 @@ def load(
         window=window,
         hub=hub,
         dtype=kind,
+        keep_bfloat16=keep_bfloat16,
         model=model_options,
     )
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class LoadOptions:
         window: Passage tokens compressed at a time, where the checkpoint does not say.
         hub: How to reach the hub.
         dtype: Type to compute in; None keeps the stored one.
+        keep_bfloat16: Compute in bfloat16 what is stored so, whatever `dtype` is.
         model: More arguments of `from_pretrained` for the language model (device_map,
             attn_implementation, quantization_config).
     """
@@ -52,7 +53,18 @@ class LoadOptions:
     window: int | None = None
     hub: HubOptions = field(default_factory=HubOptions)
     dtype: torch.dtype | None = None
+    keep_bfloat16: bool = False
     model: Mapping[str, Any] = field(default_factory=dict)
+
+    def type_for(self, stored: torch.dtype | None) -> torch.dtype | str:
+        """Type to load weights in that are stored in one; "auto" is theirs."""
+        if self.keep_bfloat16 and stored == torch.bfloat16:
+            return stored
+        return self.dtype or stored or "auto"
+
+    def for_encoder(self) -> LoadOptions:
+        """The same without what is meant for the language model only."""
+        return replace(self, base=None, layout=None, window=None, model={})
 
     def base_of(self, name: Any, *, decoder: bool = True) -> str:
         """Folder or hub name of a base model that a checkpoint calls `name`.
@@ -140,8 +152,10 @@ def _complete(model: Any, report: dict[str, Any], base: str) -> Any:
     return model
 
 
-def _arguments(options: LoadOptions, stored: torch.dtype | str) -> dict[str, Any]:
-    return {"dtype": options.dtype or stored, **options.model}
+def _base_type(base: str, options: LoadOptions) -> torch.dtype | str:
+    """Type to load a base model in; its config.json tells what it is stored in."""
+    stored: Any = base_config(base, options).dtype if options.keep_bfloat16 else None
+    return options.type_for(stored)
 
 
 def grown_model(base: str, rows: int, options: LoadOptions) -> PreTrainedModel:
@@ -154,7 +168,8 @@ def grown_model(base: str, rows: int, options: LoadOptions) -> PreTrainedModel:
         AutoModelForCausalLM.from_pretrained,
         options,
         output_loading_info=True,
-        **_arguments(options, "auto"),
+        dtype=_base_type(base, options),
+        **options.model,
     )
     model = _complete(model, report, base)
     model.resize_token_embeddings(rows, mean_resizing=False)
@@ -209,7 +224,8 @@ def built_model(
             config=config,
             state_dict=state,
             output_loading_info=True,
-            **_arguments(options, stored_type),
+            dtype=options.type_for(stored_type),
+            **options.model,
         )
     except Exception as error:
         raise CheckpointError(
@@ -234,7 +250,7 @@ def base_model(base: str, options: LoadOptions) -> PreTrainedModel:
         AutoModel.from_pretrained,
         options,
         output_loading_info=True,
-        dtype=options.dtype or "auto",
+        dtype=_base_type(base, options),
     )
     return _complete(model, report, base)  # type: ignore[no-any-return]
 
@@ -257,8 +273,7 @@ def complete_model(source: Source, folder: str, options: LoadOptions) -> PreTrai
     def stored(name: str) -> str:
         return f"model.{name}" if f"model.{name}" in tensors else name
 
-    own = LoadOptions(hub=options.hub, dtype=options.dtype)
-    model = built_model(kind, shape, tensors, stored, own)
+    model = built_model(kind, shape, tensors, stored, options.for_encoder())
     tensors.finish()
     return model
 

@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from cocom.cli import ask, compress, convert, evaluate, index, info, reconstruct, train
+from cocom.cli import ask, bench, compress, convert, evaluate, index, info, reconstruct, train
 from cocom.errors import CocomError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ app.command("compress")(compress.command)
 app.command("reconstruct")(reconstruct.command)
 app.command("train")(train.command)
 app.command("eval")(evaluate.command)
+app.command("bench")(bench.command)
 app.command("info")(info.command)
 app.command("convert")(convert.command)
 app.add_typer(index.app, name="index")

@@ -46,7 +46,11 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str | None,
-    typer.Option("--dtype", help="float32, bfloat16 or float16.", show_default="float32 on a CPU"),
+    typer.Option(
+        "--dtype",
+        help="float32, bfloat16, float16, or auto for the saved one.",
+        show_default="the saved one on CUDA; on a CPU float32, or a saved bfloat16 where it is fast",
+    ),
 ]
 Base = Annotated[
     list[str] | None,

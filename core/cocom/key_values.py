@@ -1,0 +1,115 @@
+"""Keys and values of prompts whose answers are being written, each prompt in a slot of its own."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["HeadKeyValues", "SlotKeyValues"]
+
+_STEP = 64  # rows; room grows by at least so many
+
+
+class HeadKeyValues:
+    """Keys and values of the rows that many prompts begin with.
+
+    Attributes:
+        layers: Of each layer, shape (1, K, P, D) each for P rows.
+    """
+
+    def __init__(self) -> None:
+        self.layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keep a head's keys and values, shape (P, K, D) each."""
+        self.layers[layer] = (
+            keys.transpose(0, 1)[None].clone(),
+            values.transpose(0, 1)[None].clone(),
+        )
+
+    def read(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of the head, shape (1, K, P, D) each."""
+        return self.layers[layer]
+
+
+class SlotKeyValues:
+    """Room for B prompts of up to W rows in every layer; grows when more is needed.
+
+    A pass says first which slots and rows its keys and values go to, with `aim`; then every layer writes
+    and reads. Slots are used from the first on, so that those in use stand side by side.
+    """
+
+    def __init__(self) -> None:
+        self._slots = 0
+        self._rows = 0
+        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._at: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._used = 0
+        self._width = 0
+
+    def reserve(self, slots: int, rows: int) -> bool:
+        """Make room for at least so many slots and rows; what is there stays.
+
+        Returns:
+            Whether there was too little, so that everything stands elsewhere now.
+        """
+        if slots <= self._slots and rows <= self._rows:
+            return False
+        self._slots = max(slots, self._slots)
+        if rows > self._rows:
+            self._rows = -(-rows // _STEP) * _STEP
+        for layer, (keys, values) in self._layers.items():
+            self._layers[layer] = (self._grown(keys), self._grown(values))
+        return True
+
+    def aim(self, slots: torch.Tensor, rows: torch.Tensor, *, used: int, width: int) -> None:
+        """Say where the next pass writes and what it reads.
+
+        Args:
+            slots: Slot of each new row, shape (T,).
+            rows: Its place in that slot, shape (T,).
+            used: Slots that are read: the first so many.
+            width: Rows that are read of each: the first so many.
+        """
+        self._at = (slots, rows)
+        self._used, self._width = used, width
+
+    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Keep the keys and values of new rows, shape (T, K, D) each, where `aim` said."""
+        assert self._at is not None
+        if layer not in self._layers:
+            self._layers[layer] = (self._room(keys), self._room(values))
+        for kept, new in zip(self._layers[layer], (keys, values), strict=True):
+            kept.transpose(1, 2).index_put_(self._at, new)
+
+    def read(self, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of the slots in use, shape (B, K, W, D) each."""
+        keys, values = self._layers[layer]
+        part = (slice(self._used), slice(None), slice(self._width))
+        return keys[part], values[part]
+
+    def move(self, source: int, target: int, rows: int) -> None:
+        """Put the first rows of one slot into another."""
+        for parts in self._layers.values():
+            for part in parts:
+                part[target, :, :rows].copy_(part[source, :, :rows])
+
+    def begin(self, slots: slice, head: HeadKeyValues) -> None:
+        """Let slots begin with a head's rows."""
+        for layer, parts in head.layers.items():
+            if layer not in self._layers:
+                keys, values = (part[0].transpose(0, 1) for part in parts)
+                self._layers[layer] = (self._room(keys), self._room(values))
+            for kept, part in zip(self._layers[layer], parts, strict=True):
+                kept[slots, :, : part.shape[2]] = part
+
+    def _room(self, rows: torch.Tensor) -> torch.Tensor:
+        """Room for rows like these (T, K, D).
+
+        It is zeros, because what was never written is multiplied with a weight of zero and must be finite.
+        """
+        return rows.new_zeros((self._slots, rows.shape[1], self._rows, rows.shape[2]))
+
+    def _grown(self, old: torch.Tensor) -> torch.Tensor:
+        new = old.new_zeros((self._slots, old.shape[1], self._rows, old.shape[3]))
+        new[: old.shape[0], :, : old.shape[2]].copy_(old)
+        return new

@@ -1,0 +1,1 @@
+"""From built prompts to tokens: whatever runs them, prompts are built the same way."""

@@ -1,0 +1,105 @@
+"""Prompts and steps on the device: where keys and values stay, and how a step is launched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from cocom.attention import Stepped
+from cocom.key_values import HeadKeyValues, SlotKeyValues
+from cocom.passes import Passes
+from cocom.running.request import BuiltPrompts
+
+__all__ = ["Steps"]
+
+_WIDTHS = 256  # rows; widths of captured and compiled steps are multiples of it
+
+
+class Steps:
+    """Passes over prompts and steps of their answers, and the keys and values between them.
+
+    On CUDA a step is captured once for each size of batch and width, as a graph, and then replayed: launching
+    the kernels of a step one by one takes longer than running them. Sizes are rounded up, so there are few.
+    """
+
+    def __init__(
+        self, passes: Passes, device: torch.device, *, compile: bool = False, graphs: bool = True
+    ) -> None:
+        """Prepare.
+
+        Args:
+            passes: Of the model.
+            device: Where it computes.
+            compile: Compile the decode step with torch.compile.
+            graphs: Capture the decode step, on CUDA.
+        """
+        self._passes = passes
+        self._device = device
+        self._kept = SlotKeyValues()
+        self._rounded = compile or (graphs and device.type == "cuda")
+
+    def read(
+        self,
+        prompts: BuiltPrompts,
+        first: int,
+        room: int,
+        skipped: int,
+        head: HeadKeyValues | None,
+    ) -> torch.Tensor:
+        """Read prompts into slots.
+
+        Args:
+            prompts: What to read.
+            first: The slot of the first; the others follow.
+            room: Rows that each will need until its answer ends.
+            skipped: Rows of the head that they begin with.
+            head: Its keys and values.
+
+        Returns:
+            Logits behind each prompt, shape (prompts, vocabulary).
+        """
+        lengths = torch.tensor(prompts.rows.lengths)
+        count = len(lengths)
+        self._kept.reserve(*self._sizes(first + count, room))
+        if head is not None:
+            self._kept.begin(slice(first, first + count), head)
+        slots = torch.arange(first, first + count).repeat_interleave(lengths)
+        starts = (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        places = torch.arange(len(slots)) - starts + skipped
+        self._kept.aim(slots.to(self._device), places.to(self._device), used=0, width=0)
+        return self._passes.first(prompts.rows, prompts.embeds, keep=self._kept, head=head)
+
+    def step(
+        self, ids: Sequence[int], positions: Sequence[int], lengths: Sequence[int]
+    ) -> torch.Tensor:
+        """Read one token of each answer.
+
+        Args:
+            ids: The tokens.
+            positions: Their positions.
+            lengths: Rows of each slot before them.
+
+        Returns:
+            Logits behind them, shape (slots, vocabulary).
+        """
+        count, width = len(ids), max(lengths) + 1
+        inputs = torch.tensor([ids, positions, lengths]).to(self._device)
+        even = min(lengths) == max(lengths)
+        self._kept.aim(torch.arange(count, device=self._device), inputs[2], used=count, width=width)
+        return self._passes.step(
+            inputs[0], inputs[1], Stepped(self._kept, inputs[2], width, even=even)
+        )
+
+    def move(self, source: int, target: int, rows: int) -> None:
+        """Put the rows of one slot into another."""
+        self._kept.move(source, target, rows)
+
+    def rest(self) -> None:
+        """Let go of keys and values that nothing relies on."""
+        self._kept = SlotKeyValues()
+
+    def _sizes(self, slots: int, rows: int) -> tuple[int, int]:
+        if not self._rounded:
+            return slots, rows
+        return 1 << (slots - 1).bit_length(), -(-rows // _WIDTHS) * _WIDTHS
