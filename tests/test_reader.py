@@ -261,18 +261,17 @@ def test_pieces_join_for_any_tokens(model: Cocom, ids: list[int], stop: tuple[st
     assert "".join(streamed(model, ids, stop=stop)) == answer.text
 
 
-@given(st.text("abX \n🙂\ufffd", max_size=16), st.lists(st.text("abX \n", min_size=1), max_size=3))
+@settings(max_examples=25)
+@given(st.text("abX \n🙂\ufffd", max_size=15), st.lists(st.text("abX \n", min_size=1), max_size=3))
 def test_pieces_are_the_start_of_the_answer(model: Cocom, text: str, stops: list[str]) -> None:
-    reader = model._reader
-    options = GenerationOptions(stop=tuple(stops))
-    ids = reader._until_stop(model.backbone.text.encode_text(text), options)
-    final = reader._answer(model.request("Who?", []), ids, options).text
-    pieces = reader.text_of(options)
+    answer = written(model, text, stop=stops)
+    pieces = model._reader.text_of(GenerationOptions(stop=tuple(stops)))
     sent = ""
-    for token in ids:
+    for i, token in enumerate(answer.token_ids):
+        assert not pieces.stopped, f"an answer that stops earlier, after {i} tokens"
         sent += pieces.add(token)
-        assert final.startswith(sent)
-    assert sent + pieces.finish(final) == final
+        assert answer.text.startswith(sent)
+    assert sent + pieces.finish(answer.text) == answer.text
 
 
 def test_the_answer_of_a_stream(model: Cocom, contexts: list[ContextEmbeddings]) -> None:

@@ -153,7 +153,7 @@ class Backbone(ExclusiveModule):
             before = self._role
             try:
                 self._activate(role)
-                if not train:
+                if not train and any(module.training for module in self.modules()):
                     self.eval()
                 yield
             finally:

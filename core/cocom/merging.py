@@ -77,14 +77,15 @@ def _check_weights(model: nn.Module) -> None:
         weight: torch.Tensor = layer.get_base_layer().weight
         plain = type(weight) in (torch.Tensor, nn.Parameter) and weight.is_floating_point()
         if quantized or not plain:
+            kind = f"{type(weight).__name__}, {weight.dtype}"
             raise ModelError(
-                f"{type(model).__name__} is quantized, and to quantize its weights again with the adapter in "
-                "them would lose precision: load it without quantization to merge."
+                f"{type(model).__name__} keeps quantized weights ({kind}), and to quantize them again with "
+                "the adapter in them would lose precision: load it without quantization to merge."
             )
         if weight.is_meta:
             raise ModelError(
-                f"{type(model).__name__} has weights that its device_map keeps out of memory: load it without "
-                "offloading to merge."
+                f"{type(model).__name__} has weights that its device_map keeps out of memory: load it "
+                "without offloading to merge."
             )
 
 

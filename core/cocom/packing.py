@@ -89,7 +89,8 @@ def lay_prompts(
     following: list[int] = []
     for row in rows:
         own_ids, own_positions, _, _, slots = lay_out_row(row, pad_id, uniform=uniform)
-        assert len(own_ids) > skip and (not slots or slots[0] >= skip)
+        assert len(own_ids) > skip
+        assert not slots or slots[0] >= skip
         places += [len(ids) + slot - skip for slot in slots]
         ids += own_ids[skip:]
         positions += own_positions[skip:]

@@ -17,6 +17,7 @@ import torch
 from cocom.attention import NAME, KeyValues, Layout, Packed, Stepped, attending
 from cocom.backbone import Backbone, Role
 from cocom.packing import EndToEnd
+from cocom.thin_products import ThinProducts
 
 __all__ = ["Passes", "passes_of"]
 
@@ -39,6 +40,7 @@ class Passes:
         self._configs = list(found.values())
         self._checked: tuple[torch.device, torch.dtype, str | None] | None = None
         self._usable = False
+        self._products: tuple[object, ThinProducts] | None = None
 
     @contextmanager
     def role(self, role: Role) -> Iterator[None]:
@@ -111,6 +113,13 @@ class Passes:
             if not self._usable:
                 _log.info("%s is run by transformers' generate.", type(backbone.model).__name__)
         return self._usable
+
+    def thin_products(self) -> ThinProducts:
+        """The model's linear layers, for steps of few rows."""
+        state = (self._backbone.device, self._backbone.dtype)
+        if self._products is None or self._products[0] != state:
+            self._products = (state, ThinProducts(self._backbone.model))
+        return self._products[1]
 
     def _own_attention(self) -> str | None:
         config: Any = self._backbone.model.config.get_text_config()

@@ -53,8 +53,8 @@ def save(model: Cocom, folder: str | os.PathLike[str]) -> None:
         )
     if _is_merged(model):
         raise CheckpointError(
-            "an adapter was merged into the weights and cannot be taken out exactly: load the model again, save "
-            "it, and merge after loading."
+            "an adapter was merged into the weights and cannot be taken out exactly: load the model again, "
+            "save it, and merge after loading."
         )
     if target.resolve() == Path.cwd():
         raise CheckpointError(
@@ -243,8 +243,8 @@ def load_weights(model: Cocom, folder: str | os.PathLike[str], *, backbone: bool
     source = Path(folder)
     if _is_merged(model):
         raise CheckpointError(
-            f"an adapter of this model was merged, so the weights in '{source}' have no place: load them into "
-            "a model that is not merged."
+            f"an adapter of this model was merged, so the weights in '{source}' have no place: load them "
+            "into a model that is not merged."
         )
     _assign(model.backbone.control.state_dict(), _tensors(source / "control.safetensors"))
     adapters = {k: v for k, v in model.backbone.model.state_dict().items() if _is_adapter(k)}

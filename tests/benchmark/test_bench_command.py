@@ -96,10 +96,12 @@ def test_numbers_that_are_none_are_told(bench) -> None:
 
 def test_plots_are_drawn_of_the_report(bench, monkeypatch, tmp_path) -> None:
     drawn = []
-    monkeypatch.setattr(
-        "cocom.benchmark.plots.draw",
-        lambda report, folder: drawn.append((report.model["layers"], folder)) or [folder / "a.png"],
-    )
+
+    def draw(report, folder):
+        drawn.append((report.model["layers"], folder))
+        return [folder / "a.png"]
+
+    monkeypatch.setattr("cocom.benchmark.plots.draw", draw)
     code, _, err = bench(*FEW, "--plots", tmp_path)
     assert (code, drawn) == (0, [(2, tmp_path)])
     assert "a.png" in err

@@ -112,6 +112,8 @@ def test_everybody_has_as_many_turns_as_they_are_given_in_changing_order() -> No
     turns: list[tuple[str, int]] = []
     take_turns(dict.fromkeys("abcdef", 3) | {"g": 1}, lambda name, n: turns.append((name, n)))
     assert sorted(turns) == sorted([*((name, n) for name in "abcdef" for n in range(3)), ("g", 0)])
-    orders = {tuple(name for name, n in turns if n == number and name != "g") for number in range(3)}
+    orders = {
+        tuple(name for name, n in turns if n == number and name != "g") for number in range(3)
+    }
     assert len(orders) == 3
     assert once(lambda: None, CPU) >= 0

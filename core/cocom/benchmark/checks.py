@@ -42,9 +42,9 @@ def find(
     return None
 
 
-def over_text(cells: Sequence[Cell], cell: Cell) -> float | None:
+def over_text(cells: Sequence[Cell], cell: Cell | None) -> float | None:
     """How many times faster than the same with passages as text, by the same way."""
-    if cell.rate is None or cell.what == "compress":
+    if cell is None or cell.rate is None or cell.what == "compress":
         return None
     text = find(
         cells,
@@ -58,9 +58,9 @@ def over_text(cells: Sequence[Cell], cell: Cell) -> float | None:
     return _ratio(text, cell)
 
 
-def over_straightforward(cells: Sequence[Cell], cell: Cell) -> float | None:
+def over_straightforward(cells: Sequence[Cell], cell: Cell | None) -> float | None:
     """How many times faster than the straightforward way, which takes one question after the other."""
-    if cell.way == "straightforward" or cell.what == "stream":
+    if cell is None or cell.way == "straightforward" or cell.what == "stream":
         return None
     other = find(
         cells,
@@ -87,13 +87,11 @@ def checks_of(cells: Sequence[Cell]) -> tuple[Check, ...]:
         cell = find(cells, "compress", rate)
         claim(
             f"compressing at {rate}, times the straightforward way",
-            cell and over_straightforward(cells, cell),
+            over_straightforward(cells, cell),
             2.0,
         )
     cell = find(cells, "answer", "rate 16", passages=20, new_tokens=TOKENS)
-    claim(
-        "answering from 20 passages at rate 16, times text", cell and over_text(cells, cell), 3.0
-    )
+    claim("answering from 20 passages at rate 16, times text", over_text(cells, cell), 3.0)
     for context in contexts:
         passages = 0 if context == "none" else PASSAGES
         one = find(cells, "answer", context, passages=passages, new_tokens=TOKENS)
@@ -110,7 +108,7 @@ def checks_of(cells: Sequence[Cell]) -> tuple[Check, ...]:
         cell = find(cells, "answer", context, passages=passages, new_tokens=TOKENS)
         claim(
             f"one answer, times the straightforward way ({context})",
-            cell and over_straightforward(cells, cell),
+            over_straightforward(cells, cell),
             1.0,
         )
     return tuple(found)

@@ -1,7 +1,7 @@
 """What a cell computes and reads, by formula, and the least time that the machine needs for it.
 
-With N weights that a row is multiplied with, D layers, queries of width A in each, keys and values of width K,
-hidden size H and vocabulary V, in floating-point operations, where a multiplication and an addition are two:
+With N weights that a row is multiplied with, D layers, queries of width A in each, hidden size H and
+vocabulary V, in floating-point operations, where a multiplication and an addition are two:
 
     2 N + 4 D A L       one row that attends to L rows
     2 H V               the LM head over one row

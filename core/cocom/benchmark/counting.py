@@ -14,8 +14,8 @@ __all__ = ["count_flops"]
 def count_flops(work: Callable[[], object]) -> float:
     """Operations of all matrix products and attentions that a call makes in this thread.
 
-    torch counts attention whole, also where it is causal, and leaves out the CPU's own attention kernel, which
-    is counted here by the same rule. What a recorded CUDA graph or a kernel of another library
+    torch counts attention whole, also where it is causal, and leaves out the CPU's own attention kernel,
+    which is counted here by the same rule. What a replayed CUDA graph or a kernel of another library
     computes is not counted.
     """
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

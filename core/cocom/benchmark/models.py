@@ -128,7 +128,9 @@ def describe(model: Cocom, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "random_weights": name in SHAPES,
-        "parameters": sum(p.numel() for part in model.modules().values() for p in part.parameters()),
+        "parameters": sum(
+            p.numel() for part in model.modules().values() for p in part.parameters()
+        ),
         "kind": config.model_type,
         "layers": config.num_hidden_layers,
         "hidden": config.hidden_size,

@@ -32,8 +32,8 @@ class BenchmarkOptions:
         cell_seconds: What all rounds of a cell may take; cells that would take longer are left out.
         compressed: Passages compressed in one go.
         straightforward: Whether the straightforward way is measured too.
-        surface: Whether answers are measured at all passages by all batches, and the straightforward way along
-            all axes; else both near the base point only.
+        surface: Whether answers are measured at all passages by all batches, and the straightforward way
+            along all axes; else both near the base point only.
         floor_seconds: About how long a round of each floor takes.
     """
 

@@ -13,6 +13,7 @@ from cocom.benchmark.figures import (
     COLOURS,
     GREY,
     context_order,
+    log_if_wide,
     look,
     new_figure,
     points,
@@ -77,8 +78,7 @@ def _draw_passages(report: Report, fits: Mapping[str, Fit], path: Path) -> Path 
         points(axes, places, seconds, label=context, linestyle="none", **styles[context])
     axes.plot([], [], color=GREY, linewidth=1, label="expected by the formula")
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    log_if_wide(axes, "y", [c.notes[EXPECTED] for c in cells])
     tick_all(axes, "x", sorted({c.passages for c in cells}))
     axes.set_xlabel("passages")
     axes.set_ylabel("seconds")
@@ -122,7 +122,7 @@ def _draw_store(report: Report, fits: Mapping[str, Fit], path: Path) -> Path | N
         axes.set_title(name)
         axes.set_xlabel("passages in the store")
         axes.set_ylabel(unit)
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper left")
     if lines:
         figure.supxlabel("\n".join(lines), fontsize=7.5, x=0.02, ha="left")
     return save(figure, path)

@@ -53,6 +53,7 @@ def run_benchmark(
     device, dtype = cocom.backbone.device, cocom.backbone.dtype
     rates = [cocom.config.check_rate(rate) for rate in options.rates or cocom.config.rates]
     workload = Workload(cocom, options.compressed)
+    machine = _machine(device)
     tell("measuring the machine")
     measure = (device, dtype)
     limits = {"seconds": options.floor_seconds, "rounds": options.rounds}
@@ -71,7 +72,7 @@ def run_benchmark(
         floors = better(floors, measure_floors(*measure, **limits))  # type: ignore[arg-type]
     cells = session.cells(floors)
     return Report(
-        machine=_machine(device),
+        machine=machine,
         model=describe(cocom, options.model),
         settings={
             **{n: _plain(value) for n, value in dataclasses.asdict(options).items()},
@@ -97,8 +98,11 @@ def _machine(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),
         "device_type": device.type,
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from cocom.benchmark.cost import sizes_of
 from cocom.benchmark.counting import count_flops
 from cocom.benchmark.memory import free_bytes, give_back, is_out_of_memory, peak_of
@@ -22,7 +20,6 @@ from cocom.errors import PromptTooLongError
 __all__ = ["Session"]
 
 _UNTIMED = 2  # runs before the rounds: one that warms up, one that counts operations
-_SHORT = 0.5  # seconds
 _MEMORY = 0.9  # of what is free
 
 
@@ -37,6 +34,7 @@ class _State:
     peak: int | None = None
     counted: float | None = None
     skipped: str = ""
+    late: bool = False
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,9 +73,7 @@ class Session:
         """Make every point ready, the small ones first, and time them by turns."""
         for state in self._states:
             if self._reason(state) is None:
-                state.subject = Subject(
-                    self._workload, state.point, self._reader, self._compressor
-                )
+                state.subject = Subject(self._workload, state.point, self._reader, self._compressor)
         ready = [state for state in self._states if state.subject is not None]
         # First answers without passages, which tell what a step takes; then the small ones.
         ready.sort(
@@ -85,6 +81,9 @@ class Session:
         )
         for number, state in enumerate(ready):
             self._progress(f"making ready {number + 1} of {len(ready)} cells")
+            self._make_ready(state)
+        # What seemed to take too long may not, once more is known of the machine.
+        for state in [state for state in ready if state.late]:
             self._make_ready(state)
         turns = {i: state.rounds for i, state in enumerate(ready) if state.rounds}
         total, done = sum(turns.values()), 0
@@ -126,7 +125,8 @@ class Session:
         subject, prediction = self._subject(state), self._prediction(state.point)
         least, options = self._least(state), self._options
         seconds = prediction.seconds(least, subject.passes) * (options.rounds + _UNTIMED)
-        if seconds > options.cell_seconds:
+        state.late, state.skipped = seconds > options.cell_seconds, ""
+        if state.late:
             state.skipped = (
                 f"predicted to take {seconds:.0f} s for {options.rounds} rounds, above the "
                 f"{options.cell_seconds:g} s that a cell may take: raise --cell-seconds."
@@ -161,9 +161,8 @@ class Session:
         (state.peak,) = peaks
         # What streams is computed in another thread, where nothing is counted.
         if state.point.what != "stream" and took * _UNTIMED < self._options.cell_seconds:
-            self._try(state, lambda: self._count(state, work))
-        if took < _SHORT and not state.skipped:
-            took = once(work, self._device)  # the first may have been slow
+            again = self._try(state, lambda: once(lambda: self._count(state, work), self._device))
+            took = min(took, again or took)  # the first may have been slow
         return None if state.skipped else took
 
     def _count(self, state: _State, work: Callable[[], object]) -> None:

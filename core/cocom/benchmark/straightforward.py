@@ -1,9 +1,9 @@
 """The straightforward way, to compare with: what one writes first, and what published code does.
 
-Compressing goes through the whole causal language model: the LM head runs over every position, every layer's
-states are kept, every passage is padded to the full window and batches have a fixed size. Answering embeds one
-prompt and calls `generate`, one question after the other, with a cache that grows. Both give what
-`Cocom.compress` and `Cocom.answer` give, to rounding.
+Compressing goes through the whole causal language model: the LM head runs over every position, every
+layer's states are kept, every passage is padded to the full window and batches have a fixed size. Answering
+embeds one prompt and calls `generate`, one question after the other, with a cache that grows. Both give
+what `Cocom.compress` and `Cocom.answer` give, to rounding.
 """
 
 from __future__ import annotations

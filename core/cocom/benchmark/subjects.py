@@ -142,9 +142,7 @@ class Subject:
 
     def _stream(self) -> None:
         ((question, passages),) = self._next()
-        with self._model.stream(
-            question, passages, max_new_tokens=self.point.new_tokens
-        ) as stream:
+        with self._model.stream(question, passages, max_new_tokens=self.point.new_tokens) as stream:
             for _ in stream:
                 pass
         self._check([stream.answer.usage.generated_tokens])

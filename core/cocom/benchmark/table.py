@@ -35,7 +35,8 @@ def _machine(report: Report) -> str:
     lines = [
         f"{model['name']}: {model['parameters'] / 1e6:,.0f} million parameters, {random}, {model['dtype']}, "
         f"{model['layers']} layers of {model['hidden']}",
-        f"{machine['device']}, {machine['cores']} cores, {machine['threads']} threads; torch "
+        f"{machine['device']}, {machine['cores']} cores, {machine['threads']} threads, load "
+        f"{'unknown' if machine['load'] is None else machine['load']} when it began; torch "
         f"{machine['torch']}, transformers {machine['transformers']}",
         f"{passages['passages']} passages of {passages['shortest']} to {passages['longest']} tokens, median "
         f"{passages['median']:g}, mean {passages['mean']:g}; {report.settings['rounds']} rounds by turns",
@@ -98,9 +99,7 @@ def _name(cell: Cell) -> str:
     way = "" if cell.way == "cocom" else ", plain"
     if cell.what == "compress":
         return f"{cell.context}, {cell.passages} passages{way}"
-    return (
-        f"{cell.context}, {cell.passages} passages, batch {cell.batch}, {cell.new_tokens} tokens{way}"
-    )
+    return f"{cell.context}, {cell.passages} passages, batch {cell.batch}, {cell.new_tokens} tokens{way}"
 
 
 def _aligned(rows: Sequence[Sequence[Any]], *, left: int) -> list[str]:

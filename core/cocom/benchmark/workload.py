@@ -72,8 +72,8 @@ class Workload:
             context: "none", "text" or "rate N".
             passages: For each question.
             batch: Questions.
-            turn: Another one gives prompts that begin with other words, else the same: what a model keeps of a
-                prompt that it read before must not help it.
+            turn: Another one gives prompts that begin with other words, else the same: what a model keeps
+                of a prompt that it read before must not help it.
         """
         pool: Sequence[PassageLike] = self.passages
         if context.startswith("rate "):
@@ -131,6 +131,6 @@ def _passage(
         if count(found) >= _SHORTEST * window:
             return found
     raise ModelError(
-        f"no passage of the sample documents fits the model's window of {window} tokens: measure a model with "
-        "a longer one."
+        f"no passage of the sample documents fits the model's window of {window} tokens: measure a model "
+        "with a longer one."
     )

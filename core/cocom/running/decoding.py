@@ -157,9 +157,10 @@ class _Writing:
         last = len(self.lines) - 1
         if slot != last:  # the last one takes its place
             self._steps.move(last, slot, self._lengths[last])
-        for part in (self.lines, self._lengths, self._positions):
-            part[slot] = part[last]  # type: ignore[index]
-            del part[last]
+        self.lines[slot] = self.lines[last]
+        self._lengths[slot] = self._lengths[last]
+        self._positions[slot] = self._positions[last]
+        del self.lines[last], self._lengths[last], self._positions[last]
 
     def _sort_out(self, lines: Sequence[Line], error: Exception, single: bool) -> None:
         """One bad request, or too large a batch, is no reason for the others to fail."""

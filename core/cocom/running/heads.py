@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -37,8 +36,8 @@ class SharedHeads:
     def find(self, requests: Sequence[ReadRequest]) -> tuple[int, HeadKeyValues | None]:
         """The rows that all requests share, and their keys and values, if that is worth it."""
         starts = [request.start for request in requests]
-        common = tuple(os.path.commonprefix(starts))  # type: ignore[arg-type]
-        shared = tuple(os.path.commonprefix([common, self._last]))[:_MOST]  # type: ignore[arg-type]
+        common = _common(starts)
+        shared = _common([common, self._last])[:_MOST]
         self._last = starts[-1]
         rows = sum(request.rows for request in requests)
         if len(common) * len(requests) * _SHARE < rows or not self._same_weights():
@@ -69,3 +68,12 @@ class SharedHeads:
             self._heads.clear()
             self._state = state
         return True
+
+
+def _common(ids: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The start that all have in common."""
+    first, last = min(ids), max(ids)  # of sorted sequences, these differ first
+    size = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )
+    return first[:size]

@@ -9,6 +9,7 @@ import torch
 from cocom.attention import Stepped
 from cocom.key_values import HeadKeyValues, SlotKeyValues
 from cocom.passes import Passes
+from cocom.running.launching import Compiled, Graphs, Launch
 from cocom.running.request import BuiltPrompts
 
 __all__ = ["Steps"]
@@ -19,8 +20,8 @@ _WIDTHS = 256  # rows; widths of captured and compiled steps are multiples of it
 class Steps:
     """Passes over prompts and steps of their answers, and the keys and values between them.
 
-    On CUDA a step is captured once for each size of batch and width, as a graph, and then replayed: launching
-    the kernels of a step one by one takes longer than running them. Sizes are rounded up, so there are few.
+    Where steps are captured or compiled, that is once for each size of batch and width, so sizes are rounded
+    up to a few.
     """
 
     def __init__(
@@ -37,7 +38,11 @@ class Steps:
         self._passes = passes
         self._device = device
         self._kept = SlotKeyValues()
-        self._rounded = compile or (graphs and device.type == "cuda")
+        self._launch: Launch | None = None
+        if compile:
+            self._launch = Compiled(self._one)
+        elif graphs and device.type == "cuda":
+            self._launch = Graphs(self._one, device)
 
     def read(
         self,
@@ -61,7 +66,8 @@ class Steps:
         """
         lengths = torch.tensor(prompts.rows.lengths)
         count = len(lengths)
-        self._kept.reserve(*self._sizes(first + count, room))
+        if self._kept.reserve(*self._sizes(first + count, room)) and self._launch is not None:
+            self._launch.forget()
         if head is not None:
             self._kept.begin(slice(first, first + count), head)
         slots = torch.arange(first, first + count).repeat_interleave(lengths)
@@ -84,22 +90,35 @@ class Steps:
             Logits behind them, shape (slots, vocabulary).
         """
         count, width = len(ids), max(lengths) + 1
-        inputs = torch.tensor([ids, positions, lengths]).to(self._device)
         even = min(lengths) == max(lengths)
-        self._kept.aim(torch.arange(count, device=self._device), inputs[2], used=count, width=width)
-        return self._passes.step(
-            inputs[0], inputs[1], Stepped(self._kept, inputs[2], width, even=even)
-        )
+        inputs = torch.tensor([ids, positions, lengths])
+        if self._launch is None:
+            with self._passes.thin_products().used(count):
+                return self._one(inputs.to(self._device), width, even=even)
+        slots, width = self._sizes(count, width)
+        # A slot beyond those in use reads a row of its own that nobody looks at.
+        inputs = torch.nn.functional.pad(inputs, (0, slots - count))
+        if self._kept.reserve(slots, width):
+            self._launch.forget()
+        return self._launch(inputs, width)[:count]
+
+    def _one(self, inputs: torch.Tensor, width: int, *, even: bool = False) -> torch.Tensor:
+        """Logits behind a step: ids, positions and lengths (3, slots), rows of the widest slot."""
+        every = torch.arange(inputs.shape[1], device=inputs.device)
+        self._kept.aim(every, inputs[2], used=inputs.shape[1], width=width)
+        layout = Stepped(self._kept, inputs[2], width, even=even)
+        return self._passes.step(inputs[0], inputs[1], layout)
 
     def move(self, source: int, target: int, rows: int) -> None:
         """Put the rows of one slot into another."""
         self._kept.move(source, target, rows)
 
     def rest(self) -> None:
-        """Let go of keys and values that nothing relies on."""
-        self._kept = SlotKeyValues()
+        """Let go of keys and values that nothing relies on; captured steps rely on theirs."""
+        if self._launch is None:
+            self._kept = SlotKeyValues()
 
     def _sizes(self, slots: int, rows: int) -> tuple[int, int]:
-        if not self._rounded:
+        if self._launch is None:
             return slots, rows
         return 1 << (slots - 1).bit_length(), -(-rows // _WIDTHS) * _WIDTHS
