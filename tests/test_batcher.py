@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,7 +36,10 @@ from cocom import (
 from cocom.batcher import MicroBatcher
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError, SlotMismatchError
 from cocom.job import Job
+from cocom.passes import passes_of
 from cocom.reader import ReadRequest
+from cocom.running.line import Line
+from cocom.running.runner import Take
 from cocom.shared import default_store
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 from cocom.testing import tiny_cocom
@@ -69,20 +73,25 @@ def no_thread_is_left() -> Iterator[None]:
 
 @dataclasses.dataclass
 class Batch:
-    """What was read together."""
+    """What began to be read together."""
 
     requests: list[ReadRequest]
-    options: GenerationOptions
+    options: list[GenerationOptions]
 
     def __len__(self) -> int:
         return len(self.requests)
 
 
 class Batches(list[Batch]):
-    """What was read, batch by batch; while `held`, the first one waits, and others queue up."""
+    """What was read, batch by batch; while `held`, the first one waits, and others queue up.
+
+    Attributes:
+        most: Answers that were being written at the same time.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.most = 0
         self.free = threading.Event()
         self.free.set()
 
@@ -105,16 +114,28 @@ class Batches(list[Batch]):
 
 @pytest.fixture
 def batches(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    return recorded(model, monkeypatch)
+
+
+def recorded(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> Batches:
+    """What a model's queue has read from now on."""
     found = Batches()
-    read = model._reader.read_watched
-
-    def recorded(requests: Sequence[ReadRequest], options: GenerationOptions, watchers: Any) -> Any:
-        found.append(Batch(list(requests), options))
-        assert found.free.wait(20)
-        return read(requests, options, watchers)
-
-    monkeypatch.setattr(model._reader, "read_watched", recorded)
+    assert passes_of(model.backbone).usable()
+    for runner in (model._reader._decoding, model._reader._generating):
+        monkeypatch.setattr(runner, "run", partial(_recorded, found, runner.run))
     return found
+
+
+def _recorded(found: Batches, run: Callable[[Take], None], take: Take) -> None:
+    def watched(writing: Sequence[Line]) -> Sequence[Line]:
+        more = take(writing)
+        if more and threading.current_thread() in threads():
+            found.append(Batch([line.request for line in more], [line.options for line in more]))
+            found.most = max(found.most, len(writing) + len(more))
+            assert found.free.wait(20)
+        return more
+
+    run(watched)
 
 
 def threads() -> list[threading.Thread]:
@@ -132,19 +153,21 @@ def wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
 def endless(
     model: Cocom, *, seconds: float = 0.003, fail_at: int | None = None
 ) -> Iterator[list[int]]:
-    """The model writes one letter without end; yields a list that grows by a step's batch size.
+    """The model writes one letter without end; yields a list that grows by the answers of a pass.
 
     2000 tokens would take more than six seconds.
     """
+    assert passes_of(model.backbone).usable()
     steps: list[int] = []
 
     def write(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
         time.sleep(seconds)
-        steps.append(len(logits))
+        # (1, prompts, vocabulary) where prompts are read, (answers, 1, vocabulary) afterwards.
+        steps.append(logits.shape[0] * logits.shape[1])
         if len(steps) == fail_at:
             raise RuntimeError("no more memory")
         forced = torch.full_like(logits, -100.0)
-        forced[:, -1, TOKEN] = 100.0
+        forced[..., TOKEN] = 100.0
         return forced
 
     head: Any = model.backbone.model.get_output_embeddings()
@@ -207,9 +230,10 @@ def test_answers_to_many_threads_are_those_given_one_by_one(
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(ask, range(64))) == expected
     assert sum(batches.sizes) == 64
-    assert 1 < max(batches.sizes) <= 8
+    assert 1 < batches.most <= 8
     given = {id(r): o for r, o in zip(requests, options, strict=True)}
-    assert all(given[id(r)] == batch.options for batch in batches for r in batch.requests)
+    read = [pair for batch in batches for pair in zip(batch.requests, batch.options, strict=True)]
+    assert all(given[id(request)] == one for request, one in read)
 
 
 def test_what_waits_is_read_together(model: Cocom, who: ReadRequest, batches: Batches) -> None:
@@ -229,24 +253,57 @@ def test_a_full_batch_does_not_wait_for_more(
     assert MicroBatcher(model._reader, max_wait=0).run([who], SHORT)
 
 
-def test_others_with_the_same_options_go_along_and_the_rest_keep_their_order(
+def test_requests_with_any_options_are_read_together_in_their_order(
     model: Cocom, who: ReadRequest, batches: Batches
 ) -> None:
     batcher = MicroBatcher(model._reader, max_batch=3)
     a, b, c = (GenerationOptions(max_new_tokens=n) for n in (2, 3, 4))
+    warm = GenerationOptions(max_new_tokens=5, temperature=0.7)
+    order = [a, b, a, c, b, warm, a]
     with batches.held(batcher, who):
-        jobs = [batcher.submit(who, options) for options in (a, b, a, c, b, a, a)]
+        jobs = [batcher.submit(who, options) for options in order]
     for job in jobs:
         assert job.result().usage.generated_tokens <= job.options.max_new_tokens
-    assert [(batch.options, len(batch)) for batch in batches[1:]] == [
-        (a, 3),
-        (b, 2),
-        (c, 1),
-        (a, 1),
-    ]
+    assert batches[1].options == [a, b, a]
+    assert [options for batch in batches[1:] for options in batch.options] == order
+    assert batches.most == 3
+    assert len(batches) > 3  # places are taken as they become free, not batch by batch
 
 
-def test_seeded_requests_are_read_alone_and_repeat(
+def test_a_beam_search_waits_for_its_turn_and_so_does_what_came_later(
+    model: Cocom, who: ReadRequest, batches: Batches
+) -> None:
+    batcher = MicroBatcher(model._reader)
+    beams, others = (GenerationOptions(beams=n, max_new_tokens=4) for n in (2, 3))
+    order = [SHORT, SHORT, beams, beams, others, SHORT, beams]
+    with batches.held(batcher, who):
+        jobs = [batcher.submit(who, options) for options in order]
+    assert [job.result() for job in jobs] == [alone(model, who, options) for options in order]
+    read = [batch.options for batch in batches[1:]]
+    assert read == [[SHORT] * 2, [beams] * 2, [others], [SHORT], [beams]]
+
+
+def test_a_request_joins_others_that_are_being_written(
+    model: Cocom, contexts: list[ContextEmbeddings], who: ReadRequest
+) -> None:
+    batcher = MicroBatcher(model._reader, max_batch=3)
+    with endless(model) as steps:
+        long = batcher.submit(who, LONG)
+        wait_until(lambda: len(steps) > 3)
+        answer = batcher.submit(who, SHORT).result(5)
+        assert answer.token_ids == (TOKEN,) * 4
+        assert not long.done()
+        assert 2 in steps
+        wait_until(lambda: steps[-1] == 1)
+        more = [batcher.submit(who, SHORT) for _ in range(4)]  # two at a time
+        assert [job.result(5).token_ids for job in more] == [(TOKEN,) * 4] * 4
+        assert max(steps) == 3
+        assert not long.done()
+        long.cancel()
+        assert_stops(model, steps)
+
+
+def test_seeded_requests_repeat_in_any_company(
     model: Cocom, who: ReadRequest, batches: Batches
 ) -> None:
     batcher = MicroBatcher(model._reader)
@@ -259,7 +316,7 @@ def test_seeded_requests_are_read_alone_and_repeat(
     assert answers[0] == answers[1] == alone(model, who, seeded)
     assert answers[4] == answers[5] == alone(model, who, cold)
     assert answers[2] != answers[3]
-    assert batches.sizes[1:] == [1, 1, 2, 2]
+    assert batches.sizes[1:] == [6]
 
 
 def test_rows_of_a_batch_are_limited(model: Cocom, batches: Batches) -> None:
@@ -271,7 +328,19 @@ def test_rows_of_a_batch_are_limited(model: Cocom, batches: Batches) -> None:
         jobs = [batcher.submit(r, SHORT) for r in (short, short, long, short, short, long)]
     assert [job.result() for job in jobs] == [alone(model, job.request) for job in jobs]
     read = [[r.rows for r in batch.requests] for batch in batches[1:]]
-    assert read == [[short.rows] * 3, [long.rows], [short.rows], [long.rows]]
+    # What cannot join waits, and nothing overtakes it.
+    assert read == [[short.rows] * 2, [long.rows], [short.rows] * 2, [long.rows]]
+
+
+def test_room_for_rows_is_used_while_others_are_written(model: Cocom, batches: Batches) -> None:
+    short = model.chat_request("Who?")
+    batcher = MicroBatcher(model._reader, max_rows=short.rows * 3)
+    two, six = GenerationOptions(max_new_tokens=2), GenerationOptions(max_new_tokens=6)
+    with batches.held(batcher, short):
+        jobs = [batcher.submit(short, o) for o in (six, two, two, two, two)]
+    assert [job.result() for job in jobs] == [alone(model, short, job.options) for job in jobs]
+    assert batches.sizes == [1, 3, 2]
+    assert batches.most == 3
 
 
 def test_streams_share_batches_with_others(
@@ -444,7 +513,7 @@ def test_a_row_that_ends_does_not_wait_for_its_neighbours(model: Cocom, who: Rea
         long = batcher.submit(who, LONG)
         stream = batcher.stream(who, LONG)
         assert next(stream)
-        assert steps[-1] == 2
+        wait_until(lambda: steps[-1] == 2)
         before = len(steps)
         stream.close()
         assert len(steps) - before < 20
@@ -492,44 +561,45 @@ def test_asking_in_the_thread_that_reads_is_refused(model: Cocom, who: ReadReque
     assert len(refused) == 1 or not threads()
 
 
-def test_batching_can_be_configured(who: ReadRequest) -> None:
+def test_batching_can_be_configured(who: ReadRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_cocom(CocomConfig(rates=(4,), window=32))
     before = model.batcher
     model.configure_batching(max_batch=3, max_wait=0.5)
     assert model.batcher is not before
-    sizes: list[int] = []
-    real = model._reader.read_watched
-    model._reader.read_watched = lambda requests, *rest: (  # type: ignore[method-assign]
-        sizes.append(len(requests)) or real(requests, *rest)  # type: ignore[func-returns-value]
-    )
+    batches = recorded(model, monkeypatch)
     assert model.batcher.run([who] * 7, SHORT) == [alone(model, who)] * 7
-    assert sizes == [3, 3, 1]
+    assert batches.sizes == [3, 3, 1]
     with pytest.raises(InputError, match="max_batch must be at least 1, got 0"):
         model.configure_batching(max_batch=0)
 
 
+@pytest.mark.parametrize("beams", [1, 2])
 def test_what_a_failed_batch_held_is_let_go_before_it_is_tried_again(
-    model: Cocom, who: ReadRequest, monkeypatch: pytest.MonkeyPatch
+    model: Cocom, who: ReadRequest, beams: int
 ) -> None:
     class Large:
         pass
 
     held: list[weakref.ref[Large]] = []
     alive: list[bool] = []
-    real = model._reader.read_watched
+    options = dataclasses.replace(SHORT, beams=beams)
+    want = alone(model, who, options)
 
-    def read(requests: Any, *rest: Any) -> Any:
+    def read(_: Any, __: Any, logits: torch.Tensor) -> None:
         alive.extend(ref() is not None for ref in held)
-        if len(requests) > 1:
+        if logits.shape[0] * logits.shape[1] > beams:
             large = Large()
             held.append(weakref.ref(large))
             raise MemoryError("too much at once")
-        return real(requests, *rest)
 
-    monkeypatch.setattr(model._reader, "read_watched", read)
-    batcher = MicroBatcher(model._reader, max_wait=0.2)
-    jobs = [batcher.submit(who, SHORT) for _ in range(3)]
-    assert [job.result(20) for job in jobs] == [alone(model, who)] * 3
+    head: Any = model.backbone.model.get_output_embeddings()
+    hook = head.register_forward_hook(read)
+    try:
+        batcher = MicroBatcher(model._reader, max_wait=0.2)
+        jobs = [batcher.submit(who, options) for _ in range(3)]
+        assert [job.result(20) for job in jobs] == [want] * 3
+    finally:
+        hook.remove()
     assert alive
     assert not any(alive)
 
@@ -839,7 +909,7 @@ async def test_many_tasks_share_batches(
     asked = [streamed(r) if i % 2 else batcher.arun(r, SHORT) for i, r in enumerate(requests)]
     assert list(await asyncio.gather(*asked)) == expected
     assert sum(batches.sizes) == 40
-    assert max(batches.sizes) > 1
+    assert batches.most > 1
 
 
 async def test_tasks_wait_for_room_without_holding_up_the_loop(

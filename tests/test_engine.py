@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import random
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 
-import cocom.reader
+import cocom.running.request
 from cocom import (
     Cocom,
     CocomConfig,
@@ -20,13 +22,17 @@ from cocom import (
     Passage,
     PromptTemplate,
 )
+from cocom.attention import Packed, Stepped
 from cocom.config import MemoryPositions, MemoryTokens, Weights
 from cocom.engine import PassageLike
-from cocom.splice import ReadBatch, pack_prompts
+from cocom.key_values import SlotKeyValues
+from cocom.packing import EndToEnd, lay_prompts
+from cocom.passes import passes_of
 from cocom.testing import Family, tiny_cocom
 
 FAMILIES: tuple[Family, ...] = Family.__args__  # type: ignore[attr-defined]
 WORDS = ["the", "of", "Ada", "Rome", "river", "1815", "born", "café", "서울", "🙂", "loves,", "it."]
+EARLY = tuple(string.ascii_lowercase[::2] + string.digits + string.punctuation)
 LIGHT = [
     CocomConfig(rates=(4,), window=24, encoder=EncoderConfig("concat")),
     CocomConfig(rates=(4, 3), window=24, encoder=EncoderConfig("mean")),
@@ -97,12 +103,12 @@ def random_batch(model: Cocom, rng: random.Random) -> tuple[list[str], list[list
     return questions, [rng.choices(pool, k=rng.randint(0, 4)) for _ in range(size)]
 
 
-def differences(model: Cocom, seed: int, tokens: int = 5) -> int:
+def differences(model: Cocom, seed: int, tokens: int = 6) -> int:
+    """Answers that are others in a batch than alone; with every other seed, some end early."""
     questions, passages = random_batch(model, random.Random(seed))
-    together = model.answer_batch(questions, passages, max_new_tokens=tokens)
-    alone = [
-        model.answer(q, p, max_new_tokens=tokens) for q, p in zip(questions, passages, strict=True)
-    ]
+    options: dict[str, Any] = {"max_new_tokens": tokens, "stop": EARLY if seed % 2 else ()}
+    together = model.answer_batch(questions, passages, **options)
+    alone = [model.answer(q, p, **options) for q, p in zip(questions, passages, strict=True)]
     return sum(a != b for a, b in zip(together, alone, strict=True))
 
 
@@ -119,27 +125,47 @@ def test_ragged_batches_answer_as_one_at_a_time(config: CocomConfig, start: int)
     assert [differences(model, seed) for seed in range(start, start + 25)] == [0] * 25
 
 
-@pytest.mark.parametrize(
-    ("config", "broken"),
-    [(c, b) for c in RAGGED for b in ("mask", "side", "order")] + [(RAGGED[1], "positions")],
-)
+def wrong_rows(broken: str) -> Callable[..., Any]:
+    """Lays prompts out with a mistake that a prompt alone does not show."""
+
+    def lay(rows: Any, pad_id: int, **options: Any) -> tuple[EndToEnd, list[int]]:
+        laid, following = lay_prompts(rows, pad_id, **options)
+        if broken == "order":
+            laid = dataclasses.replace(laid, places=laid.places.roll(1))
+        if broken == "positions":
+            times = torch.arange(len(laid.lengths)) + 1
+            times = times.repeat_interleave(torch.tensor(laid.lengths))
+            laid = dataclasses.replace(laid, position_ids=laid.position_ids * times)
+        if broken == "following":
+            following = [max(following)] * len(following)
+        return laid, following
+
+    return lay
+
+
+@pytest.mark.parametrize("broken", ["order", "positions", "following", "mask", "slot", "lengths"])
+@pytest.mark.parametrize("config", RAGGED, ids=["end", "uniform"])
 def test_the_ragged_test_can_fail(
     config: CocomConfig, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(rows: Any, pad_id: int, *, uniform: bool, left: bool) -> ReadBatch:
-        batch = pack_prompts(rows, pad_id, uniform=uniform, left=left and broken != "side")
-        values = dict(batch.__dict__)
-        if broken == "mask":
-            values["attention_mask"] = torch.ones_like(batch.attention_mask)
-        if broken == "order":
-            values["slot_index"] = batch.slot_index.roll(1)
-        if broken == "positions":
-            times = torch.arange(len(batch.ids))[:, None] + 1
-            values["position_ids"] = batch.position_ids * times
-        return ReadBatch(**values)
+    model = tiny_cocom(config)
+    # What is wrong from the start is found out, and the model is run otherwise.
+    assert passes_of(model.backbone).usable()
+    assert sum(differences(model, seed) for seed in range(8)) == 0
+    monkeypatch.setattr(cocom.running.request, "lay_prompts", wrong_rows(broken))
+    if broken == "mask":  # rows that were not written, or by another answer, are seen
+        monkeypatch.setattr(Stepped, "_seen", lambda self, window: None)
+    if broken == "slot":  # an answer goes on with what is left of one that ended
+        monkeypatch.setattr(SlotKeyValues, "move", lambda *_: None)
+    if broken == "lengths":  # all are taken to be as long as the first
+        real = Packed.__init__
 
-    monkeypatch.setattr(cocom.reader, "pack_prompts", wrong)
-    assert sum(differences(tiny_cocom(config), seed) for seed in range(8)) > 0
+        def even(self: Packed, lengths: Sequence[int], **options: Any) -> None:
+            mean, rest = divmod(sum(lengths), len(lengths))
+            real(self, [mean] * (len(lengths) - 1) + [mean + rest], **options)
+
+        monkeypatch.setattr(Packed, "__init__", even)
+    assert sum(differences(model, seed) for seed in range(8)) > 0
 
 
 def check_compress(model: Cocom, rate: int) -> None:

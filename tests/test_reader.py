@@ -1,7 +1,8 @@
-"""Generation: decoding options, stop strings, streaming, usage, and what is put back afterwards."""
+"""Generation: decoding options, stop strings, streaming, usage, errors of a call."""
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cocom import Answer, Cocom, CocomConfig, ContextEmbeddings, GenerationOptions
-from cocom.errors import InputError
+from cocom import Answer, Cocom, CocomConfig, ContextEmbeddings, GenerationOptions, Window
+from cocom.answer_text import AnswerText
+from cocom.errors import InputError, SlotMismatchError
+from cocom.running import decoding
+from cocom.running.line import Line
 from cocom.testing import tiny_cocom
 
 EOS = 2
@@ -37,29 +41,31 @@ def saying(
     end: bool = True,
     at: Callable[[int], None] | None = None,
 ) -> Iterator[list[int]]:
-    """The model writes these texts, one a row (longest prompt first), and then ends.
+    """The model writes these texts, one a line in the order they come (longest prompt first), and ends.
 
-    Yields a list that grows by one with each step; `at` is called with the step.
+    Yields a list that grows by one with each pass; `at` is called with the pass.
     """
     text = model.backbone.text
     scripts = [[*(text.encode_text(t) if isinstance(t, str) else t), *[EOS] * end] for t in texts]
     steps: list[int] = []
+    known: list[Line] = []
+    real = decoding.next_tokens
 
-    def write(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
+    def write(logits: torch.Tensor, lines: Sequence[Line]) -> list[int]:
+        # By line, since lines change places when one of them ends.
         if at is not None:
             at(len(steps))
-        forced = torch.full_like(logits, -100.0)
-        for row, script in enumerate(scripts):
-            forced[row, -1, script[len(steps) % len(script)]] = 100.0
         steps.append(len(steps))
-        return forced
+        known.extend(line for line in lines if line not in known)
+        forced = torch.full_like(logits, -100.0)
+        for row, line in enumerate(lines):
+            script = scripts[known.index(line) % len(scripts)]
+            forced[row, script[len(line.ids) % len(script)]] = 100.0
+        return real(forced, lines)
 
-    head: Any = model.backbone.model.get_output_embeddings()
-    hook = head.register_forward_hook(write)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "next_tokens", write)
         yield steps
-    finally:
-        hook.remove()
 
 
 def written(model: Cocom, text: str | Sequence[int], **options: Any) -> Answer:
@@ -93,6 +99,9 @@ def test_sampling_with_a_seed_is_repeatable_and_leaves_torch_alone(
     assert torch.equal(torch.get_rng_state(), before)
     assert answers[0] == answers[1]
     assert len({a.token_ids for a in answers}) > 1
+    together = model.answer_batch(["Who?", "Where was it?"], [contexts, []], seed=1, **options)
+    assert together[0] == answers[0]
+    assert together[1] == model.answer("Where was it?", seed=1, **options)
     assert "".join(model.stream("Who?", contexts, seed=1, **options)) == answers[0].text
     assert torch.equal(torch.get_rng_state(), before)
     model.answer("Who?", contexts, **options)  # without a seed, torch's own generator is used
@@ -262,16 +271,21 @@ def test_pieces_join_for_any_tokens(model: Cocom, ids: list[int], stop: tuple[st
 
 
 @settings(max_examples=25)
-@given(st.text("abX \n🙂\ufffd", max_size=15), st.lists(st.text("abX \n", min_size=1), max_size=3))
+@given(st.text("abX \n🙂\ufffd", max_size=16), st.lists(st.text("abX \n", min_size=1), max_size=3))
 def test_pieces_are_the_start_of_the_answer(model: Cocom, text: str, stops: list[str]) -> None:
-    answer = written(model, text, stop=stops)
-    pieces = model._reader.text_of(GenerationOptions(stop=tuple(stops)))
+    reader = model._reader
+    options = GenerationOptions(stop=tuple(stops))
+    ids = reader._generating._until_stop(model.backbone.text.encode_text(text), options)
+    ends = reader._ends
+    final = (
+        model.request("Who?", []).answer(ids, options, text=model.backbone.text, ends=ends).text
+    )
+    pieces: AnswerText = reader.text_of(options)
     sent = ""
-    for i, token in enumerate(answer.token_ids):
-        assert not pieces.stopped, f"an answer that stops earlier, after {i} tokens"
+    for token in ids:
         sent += pieces.add(token)
-        assert answer.text.startswith(sent)
-    assert sent + pieces.finish(answer.text) == answer.text
+        assert final.startswith(sent)
+    assert sent + pieces.finish(final) == final
 
 
 def test_the_answer_of_a_stream(model: Cocom, contexts: list[ContextEmbeddings]) -> None:
@@ -321,10 +335,49 @@ def test_a_stream_that_is_never_started_costs_nothing(model: Cocom) -> None:
 
 
 def test_a_stream_left_half_read_does_not_block_others(model: Cocom) -> None:
-    with saying(model, "abcdefgh") as steps:
+    def slow(_: int) -> None:
+        time.sleep(0.01)
+
+    with saying(model, "abcdefgh", at=slow) as steps:
         stream = model.stream("Who?")
         assert next(stream) == "a"
-        assert model.compress(["waits for the stream to be written, not to be read"])
-        assert len(steps) == 9
+        assert model.compress(["waits neither for the stream to be read nor to be written"])
+        deadline = time.monotonic() + 5
+        while len(steps) < 9:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
     assert written(model, "other").text == "other"
     assert "".join(stream) == "bcdefgh"
+
+
+# --- errors of a call ------------------------------------------------------------------------------
+
+
+def test_an_error_is_raised_when_the_other_answers_have_been_stopped(model: Cocom) -> None:
+    (context,) = model.compress(["Ada was born in Rome."])
+    cut = dataclasses.replace(context, windows=(Window(tokens=400, embeddings=100),))
+    bad = model.request("A question that is longer than the others?", [cut])
+    good = model.request("Who?", [])
+    options = GenerationOptions(max_new_tokens=500)
+    with saying(model, "ab", end=False) as steps:
+        with pytest.raises(SlotMismatchError, match="100 slots"):
+            model._reader.read([good, bad, good], options, batch_size=3)
+        with pytest.raises(SlotMismatchError, match="100 slots"):
+            model._reader.read([bad, *[good] * 50], options, batch_size=2)
+    assert len(steps) < 10
+    assert model._reader.read([good], options) == [model.answer("Who?", max_new_tokens=500)]
+
+
+def test_any_batch_size_gives_the_same_answers(
+    model: Cocom, contexts: list[ContextEmbeddings]
+) -> None:
+    questions = ["Who?", "Where was it, then?", "When?", "Why is it so?"]
+    passages: list[list[Any]] = [[], contexts, ["text", contexts[0]], [contexts[1]]]
+    # Some end early, so that others take their slots while neighbours go on.
+    stop = tuple("aeiost,.0123456789")
+    all_at_once = model.answer_batch(questions, passages, stop=stop, max_new_tokens=20)
+    assert len({a.usage.generated_tokens for a in all_at_once}) > 1
+    for size in (1, 2, 3):
+        assert all_at_once == model.answer_batch(
+            questions, passages, stop=stop, max_new_tokens=20, batch_size=size
+        )

@@ -250,15 +250,24 @@ def _attention(
     cocom: Layout | None = None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
-    """What transformers calls; whatever it asks for beyond this, a layout cannot do."""
-    unknown = [name for name in _UNKNOWN if options.get(name) is not None]
-    if cocom is None or unknown or attention_mask is not None:
-        raise NotImplementedError(f"attention with {unknown or 'no layout'}")
+    """What transformers calls; without a layout somebody else uses the model, and it attends as usual."""
+    if cocom is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        options |= {"scaling": scaling, "sliding_window": sliding_window}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
+    if unknown := [name for name in _UNKNOWN if options.get(name) is not None]:
+        raise NotImplementedError(f"attention with {unknown}")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     return cocom.attend(layer, query, key, value, scaling, sliding_window), None
 
 
 _UNKNOWN = ("softcap", "s_aux", "position_bias")
+
+
+def unused_mask(device: torch.device) -> torch.Tensor:
+    """A mask that keeps transformers from making one; layouts need none."""
+    return torch.empty((1, 1, 1, 1), device=device)
 
 
 @contextmanager
@@ -268,9 +277,11 @@ def attending(configs: Sequence[Any]) -> Iterator[None]:
     Args:
         configs: The configs that the model's layers look at.
     """
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, _attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
     before = [config._attn_implementation for config in configs]
     try:
         for config in configs:

@@ -255,8 +255,9 @@ class MicroBatcher:
                 if not self._waiting:
                     self._thread = None
                     return
-                runner = self._reader.runner(self._waiting[0].options)
+                first = self._waiting[0]
             try:
+                runner = self._reader.runner(first.options)  # may take a moment, for the first one
                 runner.run(partial(self._take, runner))
             except BaseException as error:
                 traceback.clear_frames(error.__traceback__)

@@ -27,7 +27,6 @@ class DecoderCompressor:
             ConfigError: A window, its prompt and its memory tokens exceed the model's positions.
         """
         self.backbone = backbone
-        self._passes = passes_of(backbone)
         self._config = backbone.config
         text = backbone.text
         self._prefix = text.encode_template(self._config.prompt.compress_prefix)
@@ -65,12 +64,13 @@ class DecoderCompressor:
 
     def embed(self, rows: Sequence[WindowRow], *, train: bool = False) -> torch.Tensor:
         """Context embeddings of windows, one after the other, shape (M, H); differentiable."""
-        if not train and self._passes.usable():
+        passes = passes_of(self.backbone)
+        if not train and passes.usable():
             laid = lay_windows(rows, uniform=self._config.memory_positions == "uniform").to(
                 self.backbone.device
             )
-            with self._passes.role("compress"):
-                states = self._passes.hidden(laid, self.backbone.embed(laid.ids))
+            with passes.role("compress"):
+                states = passes.hidden(laid, self.backbone.embed(laid.ids))
             return states.index_select(0, laid.places)
         batch = pack_windows(
             rows, self.backbone.pad_id, uniform=self._config.memory_positions == "uniform"

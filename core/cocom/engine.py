@@ -243,6 +243,7 @@ class Cocom:
     def weights_changed(self) -> None:
         """Forget the fingerprint; call it after changing weights by hand."""
         self._fingerprint = None
+        self._reader.forget()
 
     def merge_adapter(self, role: Literal["read", "compress"] = "read") -> None:
         """Fold the LoRA adapter of a role into the weights, so that no layer computes it any more.

@@ -75,6 +75,7 @@ class ExclusiveModule(nn.Module):
         state = self.__dict__.copy()
         for name in ("_lock", "_waiting", "_counting"):
             del state[name]
+        state.pop("_passes", None)  # see `passes_of`
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -89,9 +89,18 @@ class SlotKeyValues:
 
     def move(self, source: int, target: int, rows: int) -> None:
         """Put the first rows of one slot into another."""
-        for parts in self._layers.values():
-            for part in parts:
-                part[target, :, :rows].copy_(part[source, :, :rows])
+        for keys, values in self._layers.values():
+            keys[target, :, :rows].copy_(keys[source, :, :rows])
+            values[target, :, :rows].copy_(values[source, :, :rows])
+            values[target, :, rows:] = 0
+
+    def clear(self, slots: slice) -> None:
+        """Empty slots that are taken anew.
+
+        Values that are hidden are multiplied with zero, which leaves what is not finite as it is.
+        """
+        for _, values in self._layers.values():
+            values[slots] = 0
 
     def begin(self, slots: slice, head: HeadKeyValues) -> None:
         """Let slots begin with a head's rows."""

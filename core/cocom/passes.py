@@ -10,12 +10,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 
-from cocom.attention import NAME, KeyValues, Layout, Packed, Stepped, attending
+from cocom.attention import NAME, KeyValues, Layout, Packed, Stepped, attending, unused_mask
 from cocom.backbone import Backbone, Role
+from cocom.forks import renew_after_fork
 from cocom.packing import EndToEnd
 from cocom.thin_products import ThinProducts
 
@@ -37,10 +37,21 @@ class Passes:
             for module in [backbone.model, *backbone.model.modules()]
             if hasattr(config := getattr(module, "config", None), "_attn_implementation")
         }
-        self._configs = list(found.values())
+        self._configs: list[Any] = list(found.values())
+        self._names = [config._attn_implementation for config in self._configs]
+        # A copy that was made while the model was in use.
+        self._names = ["sdpa" if name == NAME else name for name in self._names]
+        self.renew()
+        renew_after_fork(self)
         self._checked: tuple[torch.device, torch.dtype, str | None] | None = None
         self._usable = False
         self._products: tuple[object, ThinProducts] | None = None
+
+    def renew(self) -> None:
+        """Give the model its own attention back, wherever it was copied or forked."""
+        for config, name in zip(self._configs, self._names, strict=True):
+            if config._attn_implementation == NAME:
+                config._attn_implementation = name
 
     @contextmanager
     def role(self, role: Role) -> Iterator[None]:
@@ -53,6 +64,7 @@ class Passes:
         layout = Packed(rows.lengths, device=embeds.device)
         output = self._backbone.decoder()(
             inputs_embeds=embeds[None],
+            attention_mask=unused_mask(embeds.device),
             position_ids=rows.position_ids[None],
             use_cache=False,
             cocom=layout,
@@ -94,6 +106,7 @@ class Passes:
         places = torch.arange(len(ids), device=ids.device)
         self._backbone.decoder()(
             inputs_embeds=self._backbone.embed(ids)[None],
+            attention_mask=unused_mask(ids.device),
             position_ids=places[None],
             use_cache=False,
             cocom=Packed([len(ids)], device=ids.device, keep=keep),
@@ -179,15 +192,20 @@ class Passes:
         return [first, step]
 
     def _logits(self, layout: Layout, **inputs: Any) -> torch.Tensor:
-        logits: torch.Tensor = self._backbone.model(use_cache=False, cocom=layout, **inputs).logits
+        output = self._backbone.model(
+            attention_mask=unused_mask(self._backbone.device),
+            use_cache=False,
+            cocom=layout,
+            **inputs,
+        )
+        logits: torch.Tensor = output.logits
         return logits
 
 
 def passes_of(backbone: Backbone) -> Passes:
     """The passes of a backbone, the same every time."""
-    if backbone not in _passes:
-        _passes[backbone] = Passes(backbone)
-    return _passes[backbone]
-
-
-_passes: WeakKeyDictionary[Backbone, Passes] = WeakKeyDictionary()
+    found = backbone.__dict__.get("_passes")
+    if found is None:
+        found = backbone.__dict__["_passes"] = Passes(backbone)
+    assert isinstance(found, Passes)
+    return found

@@ -35,6 +35,10 @@ class Reader:
         """Set how answers are decoded; those under way end as they began; see `DecodingRunner`."""
         self._decoding = DecodingRunner(self._backbone, compile=compile, graphs=graphs)
 
+    def forget(self) -> None:
+        """Drop what was computed with weights that have changed."""
+        self._decoding.forget()
+
     def __getstate__(self) -> dict[str, object]:
         """The reader without what it holds on the device."""
         return {"_backbone": self._backbone}

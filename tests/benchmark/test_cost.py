@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cocom import CocomConfig
+from cocom.benchmark import straightforward
 from cocom.benchmark.cost import sizes_of
 from cocom.benchmark.counting import count_flops
 from cocom.benchmark.exact import endless
@@ -42,7 +43,8 @@ def test_operations_by_formula_are_those_that_torch_counts(family, settings) -> 
     model = tiny_cocom(family=family, **settings)
     reader, compressor = sizes_of(model, "read"), sizes_of(model, "compress")
 
-    model.answer("Why?", model.compress(["Cy."]))  # the first call finds out how to run the model
+    # The first calls find out how to run the model.
+    model.answer_batch(["Why?", "How?"], [model.compress(["Cy."])] * 2, max_new_tokens=2)
 
     (window,) = model.window_compressor.windows(ENCODED)
     rows = len(model.window_compressor.row(window.ids, 4).ids)
@@ -53,12 +55,17 @@ def test_operations_by_formula_are_those_that_torch_counts(family, settings) -> 
     first = count_flops(lambda: model.answer("Where?", [ENCODED], max_new_tokens=1))
     assert reader.read([rows], 1, READS).flops == pytest.approx(first, rel=0.02)
 
-    # As long, but another prompt: keys and values of the same would be there already.
-    other = [ENCODED.swapcase()]
+    # Other prompts of the same length, since keys and values of the same would be there already; and two,
+    # because a single row may be multiplied as two where that is faster.
+    texts = [[ENCODED.swapcase()], [ENCODED[::-1]]]
     with endless(model):
-        steps = count_flops(lambda: model.answer("Where?", other, max_new_tokens=9))
-    by_formula = reader.read([rows], 9, READS).flops - reader.read([rows], 1, READS).flops
-    assert by_formula == pytest.approx(steps - first, rel=0.02)
+        two = count_flops(lambda: model.answer_batch(["Where?"] * 2, texts, max_new_tokens=9))
+        plain = count_flops(
+            lambda: straightforward.answer(model, "Where?", [ENCODED], max_new_tokens=9)
+        )
+    assert reader.read([rows, rows], 9, READS).flops == pytest.approx(two, rel=0.02)
+    steps = reader.read([rows], 9, READS).flops - reader.read([rows], 1, READS).flops
+    assert steps == pytest.approx(plain - first, rel=0.02)
 
 
 def test_attention_of_the_cpu_is_counted() -> None:

@@ -66,16 +66,18 @@ def test_every_cell_of_a_small_grid_is_measured(report) -> None:
     assert {c.context for c in report.cells} == {"none", "text", "rate 4", "rate 16"}
 
 
-def test_operations_are_counted_and_those_of_one_prompt_are_those_of_the_formula(report) -> None:
+def test_operations_are_counted_and_those_of_plain_passes_are_those_of_the_formula(report) -> None:
     for cell in report.cells:
         if cell.what == "stream":
             assert cell.flops_counted is None
         else:
             assert cell.flops_counted is not None
-            # Questions alone begin alike, and what they share is read once only.
-            if cell.batch == 1 and cell.what != "compress" and cell.context != "none":
+            if cell.way == "straightforward":
                 # Prompts of later rounds begin with other words, which may be a token more or less.
                 assert cell.flops_counted == pytest.approx(cell.flops_analytic, rel=0.05)
+            else:
+                # A single row may be multiplied as two where that is faster.
+                assert 0.7 < cell.flops_counted / cell.flops_analytic < 2.1
 
 
 def test_the_straightforward_way_takes_more_operations_to_compress_and_has_the_same_floor(

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from langchain_core.runnables import RunnableLambda
 
 from cocom import Cocom, CocomConfig, CocomView, PromptTemplate, Turn
 from cocom.errors import AnswerTimeoutError, FingerprintError, InputError, PromptTooLongError
+from cocom.running.line import Line
+from cocom.running.runner import Take
 from cocom.testing import tiny_cocom
 from langchain_cocom import (
     ChatCocom,
@@ -171,6 +174,7 @@ async def test_errors_in_the_middle_come_through_streams(
     model: Cocom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model fails with its third token: streams must raise, not hang."""
+    model.chat("Hi", max_new_tokens=1)  # the first use tries the model out
     network: Any = model.backbone.model
     real, calls = network.forward, 0
 
@@ -255,18 +259,27 @@ def test_an_answer_that_takes_too_long(model: Cocom, slow: Any) -> None:
 
 
 def test_batches_are_read_together(model: Cocom, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    real = model.batcher._reader.read_watched
-
-    def watched(requests: Any, *rest: Any) -> Any:
-        sizes.append(len(requests))
-        return real(requests, *rest)
-
-    monkeypatch.setattr(model.batcher._reader, "read_watched", watched)
     prompts: list[Any] = [f"Prompt {n}" for n in range(8)]
     alone = [model.chat(prompt, max_new_tokens=8).text for prompt in prompts]
+    runner = model.batcher._reader._decoding
+    real = runner.run
+    sizes: list[int] = []
+    most = 0
+
+    def watched(take: Take) -> None:
+        def counted(writing: Sequence[Line]) -> Sequence[Line]:
+            nonlocal most
+            more = take(writing)
+            most = max(most, len(writing) + len(more))
+            sizes.extend([len(more)] * bool(more))
+            return more
+
+        real(counted)
+
+    monkeypatch.setattr(runner, "run", watched)
     assert CocomLLM(engine=model, max_tokens=8).batch(prompts) == alone
-    assert max(sizes) > 4
+    assert most > 4
+    assert sum(sizes) == 8
     sizes.clear()
     assert [m.text for m in ChatCocom(engine=model, max_tokens=8).batch(prompts)] == alone
     assert sum(sizes) == 8

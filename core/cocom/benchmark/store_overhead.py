@@ -21,7 +21,7 @@ from cocom.engine import Cocom
 from cocom.errors import InputError
 from cocom.identity import passage_id
 from cocom.reader import ReadRequest
-from cocom.splice import ReadRow, fill_slots, pack_prompts
+from cocom.running.request import build_prompts
 from cocom.store import DiskStore, Entry
 from cocom.view import CocomView
 
@@ -128,14 +128,8 @@ class _Work:
     def copy_in(self, request: ReadRequest) -> object:
         """Put embeddings into their slots, as the reader does."""
         backbone = self.model.backbone
-        row = ReadRow(request.prompt, [(c.windows, c.rate) for c in request.contexts])
-        uniform = self.model.config.memory_positions == "uniform"
         with torch.no_grad(), backbone.role("read"):
-            batch = pack_prompts([row], backbone.pad_id, uniform=uniform, left=True)
-            batch = batch.to(backbone.device)
-            embeds = backbone.embed(batch.ids)
-            rows = [c.embeddings.to(embeds.device, embeds.dtype) for c in request.contexts]
-            return fill_slots(embeds, batch.slot_index, torch.cat(rows))
+            return build_prompts(backbone, [request])
 
     def before_the_model(self) -> object:
         """All that happens from texts to the model's input."""

@@ -50,28 +50,38 @@ class DecodingRunner:
 
     def run(self, take: Take) -> None:
         """As `Runner.run`."""
-        steps = self._free.pop() if self._free else self._new_steps()
+        steps = self._taken_steps()
         writing = _Writing(self._backbone, self._heads, steps)
         alone: deque[Line] = deque()
-        while True:
+        more = True
+        while more:
             with self._passes.role("read"):
-                while not self._backbone.wanted:
-                    writing.join([] if alone else take(writing.lines))
-                    if not writing.lines:
-                        if not (alone or writing.failed):
-                            writing.close()
-                            self._free.append(steps)
-                            return
-                        break
-                    writing.step()
+                while more and not self._backbone.wanted:
+                    alone.extend(writing.failed)
+                    writing.failed.clear()
+                    joining: Sequence[Line] = []
+                    if not alone:
+                        joining = take(writing.lines)
+                    elif not writing.lines:
+                        steps.rest(all=True)  # what the others took
+                        joining = [alone.popleft()]
+                    writing.join(joining)
+                    if writing.lines:
+                        writing.step()
+                    more = bool(joining or writing.lines or writing.failed or alone)
             self._backbone.give_way()
-            if writing.failed:
-                alone.extend(writing.failed)
-                steps = self._new_steps()  # what the batch took is free for the next
-                writing = _Writing(self._backbone, self._heads, steps)
-            if alone and not writing.lines:
-                with self._passes.role("read"):
-                    writing.join([alone.popleft()])
+        steps.rest()
+        self._free.append(steps)
+
+    def forget(self) -> None:
+        """Drop what was computed with weights that have changed."""
+        self._heads.clear()
+
+    def _taken_steps(self) -> Steps:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._new_steps()
 
     def _new_steps(self) -> Steps:
         compile, graphs = self._options
@@ -142,6 +152,7 @@ class _Writing:
         except Exception as error:
             traceback.clear_frames(error.__traceback__)
             lines, self.lines = self.lines, []
+            self._lengths, self._positions = [], []
             self._sort_out([line for line in lines if not line.over], error, len(lines) == 1)
 
     def _write(self, logits: torch.Tensor, first: int) -> None:
@@ -170,7 +181,3 @@ class _Writing:
             else:
                 line.restart()
                 self.failed.append(line)
-
-    def close(self) -> None:
-        """Let go of what the run took, as far as it is not worth keeping."""
-        self._steps.rest()

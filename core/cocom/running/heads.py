@@ -50,6 +50,10 @@ class SharedHeads:
         self._heads[kept] = head = self._heads.pop(kept)  # the last used is the last to go
         return len(kept), head
 
+    def clear(self) -> None:
+        """Forget all heads."""
+        self._heads.clear()
+
     def _keep(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         head = HeadKeyValues()
         self._passes.keys_and_values(torch.tensor(ids, device=self._backbone.device), head)

@@ -68,6 +68,7 @@ class Steps:
         count = len(lengths)
         if self._kept.reserve(*self._sizes(first + count, room)) and self._launch is not None:
             self._launch.forget()
+        self._kept.clear(slice(first, first + count))
         if head is not None:
             self._kept.begin(slice(first, first + count), head)
         slots = torch.arange(first, first + count).repeat_interleave(lengths)
@@ -113,10 +114,16 @@ class Steps:
         """Put the rows of one slot into another."""
         self._kept.move(source, target, rows)
 
-    def rest(self) -> None:
-        """Let go of keys and values that nothing relies on; captured steps rely on theirs."""
-        if self._launch is None:
+    def rest(self, *, all: bool = False) -> None:
+        """Let go of keys and values that nothing relies on.
+
+        Args:
+            all: Also of those that captured steps rely on, and so of these.
+        """
+        if self._launch is None or all:
             self._kept = SlotKeyValues()
+        if self._launch is not None and all:
+            self._launch.forget()
 
     def _sizes(self, slots: int, rows: int) -> tuple[int, int]:
         if self._launch is None:
