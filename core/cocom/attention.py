@@ -77,6 +77,7 @@ class Packed:
         device: torch.device,
         keep: KeyValues | None = None,
         head: KeyValues | None = None,
+        varlen: bool = True,
     ) -> None:
         """Lay out a pass.
 
@@ -85,13 +86,14 @@ class Packed:
             device: Where the model computes.
             keep: Where keys and values are to stay, if they are needed later.
             head: Keys and values of the rows before every prompt.
+            varlen: Attend in all prompts at once on CUDA; else in those of one length at a time.
         """
         self._runs = [(length, len(list(same))) for length, same in groupby(lengths)]
         self._longest = max(lengths)
         self._keep = keep
         self._head = head
         self._starts: torch.Tensor | None = None
-        if device.type == "cuda" and head is None:
+        if varlen and device.type == "cuda" and head is None:
             ends = torch.tensor([0, *lengths]).cumsum(0)
             self._starts = ends.to(device, torch.int32)
 

@@ -423,6 +423,17 @@ class Cocom:
             max_queue=max_queue,
         )
 
+    def configure_decoding(self, *, compile: bool = False, graphs: bool = True) -> None:
+        """Set how each step of an answer is launched; answers under way end as they began.
+
+        Args:
+            compile: Compile the step with torch.compile, once for each size of batch and each 256 rows of
+                the longest prompt; the first of a size takes long (on a CPU from 10 s to minutes), so this
+                is for servers.
+            graphs: Replay the step as a CUDA graph; without effect elsewhere.
+        """
+        self._reader.configure(compile=compile, graphs=graphs)
+
     def __getstate__(self) -> dict[str, Any]:
         """The model without its queue, which belongs to this process."""
         return {name: value for name, value in self.__dict__.items() if name != "batcher"}

@@ -90,16 +90,17 @@ class SlotKeyValues:
     def move(self, source: int, target: int, rows: int) -> None:
         """Put the first rows of one slot into another."""
         for keys, values in self._layers.values():
-            keys[target, :, :rows].copy_(keys[source, :, :rows])
-            values[target, :, :rows].copy_(values[source, :, :rows])
-            values[target, :, rows:] = 0
+            for part in (keys, values):
+                part[target, :, :rows].copy_(part[source, :, :rows])
+                part[target, :, rows:] = 0
 
     def clear(self, slots: slice) -> None:
         """Empty slots that are taken anew.
 
-        Values that are hidden are multiplied with zero, which leaves what is not finite as it is.
+        Rows that are hidden are computed with nevertheless, and what is not finite would show.
         """
-        for _, values in self._layers.values():
+        for keys, values in self._layers.values():
+            keys[slots] = 0
             values[slots] = 0
 
     def begin(self, slots: slice, head: HeadKeyValues) -> None:
@@ -114,7 +115,7 @@ class SlotKeyValues:
     def _room(self, rows: torch.Tensor) -> torch.Tensor:
         """Room for rows like these (T, K, D).
 
-        It is zeros, because what was never written is multiplied with a weight of zero and must be finite.
+        It is zeros, because what is hidden is computed with nevertheless and must be finite.
         """
         return rows.new_zeros((self._slots, rows.shape[1], self._rows, rows.shape[2]))
 

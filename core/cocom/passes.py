@@ -45,6 +45,7 @@ class Passes:
         renew_after_fork(self)
         self._checked: tuple[torch.device, torch.dtype, str | None] | None = None
         self._usable = False
+        self._varlen = False
         self._products: tuple[object, ThinProducts] | None = None
 
     def renew(self) -> None:
@@ -61,7 +62,7 @@ class Passes:
 
     def hidden(self, rows: EndToEnd, embeds: torch.Tensor) -> torch.Tensor:
         """Last hidden states (T, H) of input embeddings (T, H); no LM head, no other layer's states."""
-        layout = Packed(rows.lengths, device=embeds.device)
+        layout = Packed(rows.lengths, device=embeds.device, varlen=self._varlen)
         output = self._backbone.decoder()(
             inputs_embeds=embeds[None],
             attention_mask=unused_mask(embeds.device),
@@ -88,7 +89,9 @@ class Passes:
             keep: Where keys and values stay.
             head: Keys and values of what stands before every prompt.
         """
-        layout = Packed(rows.lengths, device=embeds.device, keep=keep, head=head)
+        layout = Packed(
+            rows.lengths, device=embeds.device, keep=keep, head=head, varlen=self._varlen
+        )
         return self._logits(
             layout,
             inputs_embeds=embeds[None],
@@ -121,7 +124,7 @@ class Passes:
         state = (backbone.device, backbone.dtype, own)
         if self._checked != state:
             # Models that offer nothing but their eager attention have something in it that others lack.
-            self._usable = own not in (None, "eager") and not self._uneven() and self._agrees()
+            self._usable = own not in (None, "eager") and not self._uneven() and self._tries()
             self._checked = state
             if not self._usable:
                 _log.info("%s is run by transformers' generate.", type(backbone.model).__name__)
@@ -144,6 +147,16 @@ class Passes:
         rope = getattr(config, "rope_parameters", None) or {}
         kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
         return any(kind.get("rope_type") in _UNEVEN_ROPE for kind in kinds)
+
+    def _tries(self) -> bool:
+        """Whether it does with one of the kernels that there are, which is used from then on."""
+        self._varlen = self._backbone.device.type == "cuda"
+        if self._agrees():
+            return True
+        if not self._varlen:
+            return False
+        self._varlen = False
+        return self._agrees()
 
     def _agrees(self) -> bool:
         backbone = self._backbone

@@ -66,9 +66,13 @@ class DecodingRunner:
                         steps.rest(all=True)  # what the others took
                         joining = [alone.popleft()]
                     writing.join(joining)
+                    more = bool(joining or writing.lines or writing.failed or alone)
                     if writing.lines:
                         writing.step()
-                    more = bool(joining or writing.lines or writing.failed or alone)
+                    if not writing.lines:
+                        break
+                    writing.tell()
+            writing.tell()
             self._backbone.give_way()
         steps.rest()
         self._free.append(steps)
@@ -99,6 +103,7 @@ class _Writing:
     def __init__(self, backbone: Backbone, heads: SharedHeads, steps: Steps) -> None:
         self.lines: list[Line] = []
         self.failed: list[Line] = []
+        self._over: list[Line] = []
         self._lengths: list[int] = []  # rows kept of each
         self._positions: list[int] = []  # of the next row of each
         self._backbone = backbone
@@ -117,6 +122,12 @@ class _Writing:
             rows += line.request.rows
         if group:
             self._try_reading(group)
+
+    def tell(self) -> None:
+        """Tell what has become of lines that are over."""
+        for line in self._over:
+            line.tell()
+        self._over.clear()
 
     def _try_reading(self, group: list[Line]) -> None:
         before = len(self.lines)
@@ -153,6 +164,7 @@ class _Writing:
             traceback.clear_frames(error.__traceback__)
             lines, self.lines = self.lines, []
             self._lengths, self._positions = [], []
+            self._over += [line for line in lines if line.over]
             self._sort_out([line for line in lines if not line.over], error, len(lines) == 1)
 
     def _write(self, logits: torch.Tensor, first: int) -> None:
@@ -165,6 +177,7 @@ class _Writing:
                 self._leave(slot)
 
     def _leave(self, slot: int) -> None:
+        self._over.append(self.lines[slot])
         last = len(self.lines) - 1
         if slot != last:  # the last one takes its place
             self._steps.move(last, slot, self._lengths[last])
@@ -178,6 +191,7 @@ class _Writing:
         for line in lines:
             if single or line.told:
                 line.fail(error)
+                self._over.append(line)
             else:
                 line.restart()
                 self.failed.append(line)

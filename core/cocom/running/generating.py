@@ -52,6 +52,9 @@ class GenerateRunner:
             for line in left:
                 if line not in again:
                     line.fail(error)
+            for line in lines:
+                if line.over:
+                    line.tell()
             for line in again:
                 line.restart()
                 self._write([line])
@@ -60,6 +63,7 @@ class GenerateRunner:
             if not line.over:
                 line.ids = self._until_stop(until_end(row, self._ends), line.options)
                 line.finish()
+            line.tell()
 
     def _generate(self, lines: Sequence[Line]) -> list[list[int]]:
         backbone, options = self._backbone, lines[0].options
@@ -149,6 +153,10 @@ class _Rows(StoppingCriteria):
                 if not line.over:
                     line.add(ids[-1])
             done = [line.over for line in self._lines]
+            if not all(done):
+                for line in self._lines:
+                    if line.over:
+                        line.tell()
         else:  # several candidates a prompt, which others may replace and so undo
             lines = [self._lines[i // share] for i in range(len(rows))]
             done = [

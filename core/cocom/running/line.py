@@ -70,6 +70,8 @@ class Line:
         self._watcher = watcher
         self._tokens = text
         self._ends = ends
+        self._error: BaseException | None = None
+        self._told = False
         self.restart()
 
     def restart(self) -> None:
@@ -106,11 +108,24 @@ class Line:
     def finish(self) -> None:
         """End with the tokens so far."""
         self.over = True
-        self._watcher.on_answer(
-            self.request.answer(self.ids, self.options, text=self._tokens, ends=self._ends)
-        )
 
     def fail(self, error: BaseException) -> None:
         """End without an answer."""
         self.over = True
-        self._watcher.on_error(error)
+        self._error = error
+
+    def tell(self) -> None:
+        """Tell the outcome, once.
+
+        Whoever waits for it may use the model at once, so it is told when the model is free, or while others
+        are being written anyway.
+        """
+        if self._told:
+            return
+        self._told = True
+        if self._error is not None:
+            self._watcher.on_error(self._error)
+            return
+        self._watcher.on_answer(
+            self.request.answer(self.ids, self.options, text=self._tokens, ends=self._ends)
+        )

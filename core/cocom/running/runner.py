@@ -22,7 +22,7 @@ class Runner(Protocol):
         ...
 
     def run(self, take: Take) -> None:
-        """Write lines until `take` has no more and all are over.
+        """Write lines until `take` has no more and all are over and told.
 
         What goes wrong with one line is told to that line only; what goes wrong with all of them, such as an
         interrupt, is raised.
