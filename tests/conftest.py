@@ -83,7 +83,10 @@ class Slow:
     """Makes each token of a model take a while, counts them, and fails with one of them."""
 
     def __init__(self, model: Cocom, monkeypatch: pytest.MonkeyPatch, fails_at: int = 0) -> None:
+        from cocom.passes import passes_of
+
         self.tokens = 0
+        passes_of(model.backbone).usable()  # tries the model, if that was not done yet
         network: Any = model.backbone.model
         real = network.forward
 

@@ -75,7 +75,7 @@ def grow_passages(
             ready: dict[str, Callable[[], object]] = {}
             for context in contexts:
                 [question], [read] = workload.asked(context, count, 1)
-                work = partial(_answer, model, question, read, new_tokens)
+                work = _Asked(model, workload, context, count, new_tokens)
                 rows = model.request(question, read).rows
                 cell = _cell("answer", context, count, rows, new_tokens, sizes)
                 cell = replace(cell, skipped=_too_long(cells, cell, most_seconds))
@@ -172,6 +172,22 @@ def grow_store(
             notes = {"part": part, "passages in the store": size, EXPECTED: expected}
             cells.append(replace(cell, seconds=seconds, notes={**notes, **amount}))
     return cells, found
+
+
+class _Asked:
+    """A question with passages, which begins with other words every time, so that no prompt is known."""
+
+    def __init__(
+        self, model: Cocom, workload: Workload, context: str, passages: int, new_tokens: int
+    ) -> None:
+        self._model, self._workload, self._new_tokens = model, workload, new_tokens
+        self._context, self._passages, self._turn = context, passages, 0
+
+    def __call__(self) -> None:
+        """Answer it."""
+        [question], [read] = self._workload.asked(self._context, self._passages, 1, self._turn)
+        self._turn += 1
+        _answer(self._model, question, read, self._new_tokens)
 
 
 class _Drawn:

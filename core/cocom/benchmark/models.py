@@ -8,6 +8,7 @@ import torch
 
 from cocom.config import CocomConfig
 from cocom.engine import Cocom
+from cocom.errors import InputError
 from cocom.persistence import placed
 
 if TYPE_CHECKING:
@@ -82,7 +83,14 @@ def open_model(
 
     Raises:
         CheckpointError: The name is neither, or the dtype is unknown.
+        InputError: There is no such device.
     """
+    try:
+        present = device is None or torch.device(device).type != "cuda" or torch.cuda.is_available()
+    except RuntimeError as error:
+        raise InputError(f"device {device!r} is unknown: give cpu, cuda or cuda:N.") from error
+    if not present:
+        raise InputError(f"device {str(device)!r} is not there: torch finds no CUDA; give cpu.")
     if name not in SHAPES:
         return Cocom.from_pretrained(name, device=device, dtype=dtype)
     place, kind = placed(device, dtype)

@@ -118,7 +118,8 @@ def _draw_store(report: Report, fits: Mapping[str, Fit], path: Path) -> Path | N
         axes.plot([], [], color=colour, linewidth=1, label="expected by the formula")
         axes.set_xscale("log")
         axes.margins(x=0.1)
-        axes.set_ylim(bottom=0, top=1.3 * max(value.high for value in values))
+        highest = [v.high for v in values] + [c.notes[EXPECTED] * scale for c in found]
+        axes.set_ylim(bottom=0, top=1.3 * max(highest))
         axes.set_title(name)
         axes.set_xlabel("passages in the store")
         axes.set_ylabel(unit)

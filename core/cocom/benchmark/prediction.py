@@ -20,6 +20,11 @@ class Prediction:
     def __init__(self) -> None:
         self._seen: list[tuple[float, int, float]] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self._seen)
+
     def learn(self, floor: float, passes: int, seconds: float) -> None:
         """Remember a cell.
 

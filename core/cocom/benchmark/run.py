@@ -22,6 +22,7 @@ from cocom.benchmark.result import Report
 from cocom.benchmark.session import Session
 from cocom.benchmark.workload import Workload
 from cocom.engine import Cocom
+from cocom.errors import InputError
 
 __all__ = ["run_benchmark"]
 
@@ -44,12 +45,18 @@ def run_benchmark(
     Raises:
         CheckpointError: The model cannot be loaded.
         ConfigError: The model does not serve one of the rates.
+        InputError: The model's compressor reads the question.
         ModelError: Answers do not have the length that was asked for.
     """
     options = options or BenchmarkOptions()
     tell = progress or (lambda _: None)
     tell(f"loading {options.model}")
     cocom = model or open_model(options.model, device=options.device, dtype=options.dtype)
+    if cocom.reads_query:
+        raise InputError(
+            f"the compressor of '{options.model}' reads the question too, so nothing can be compressed before it "
+            "is asked, as it is measured here: give a model that compresses passages alone."
+        )
     device, dtype = cocom.backbone.device, cocom.backbone.dtype
     rates = [cocom.config.check_rate(rate) for rate in options.rates or cocom.config.rates]
     workload = Workload(cocom, options.compressed)

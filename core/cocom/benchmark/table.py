@@ -46,6 +46,11 @@ def _machine(report: Report) -> str:
         f"  read    {_range(floors.read, 1e9, 'GB/s')}",
         f"  matrix  {_range(floors.matrix, 1e12, 'TFLOP/s')}",
     ]
+    if (machine["load"] or 0) > machine["cores"] / 2 and machine["device_type"] == "cpu":
+        lines += [
+            "",
+            "Other processes were running: figures are too high. Measure again in a quiet minute.",
+        ]
     if report.settings.get("interrupted"):
         lines += ["", "The run was interrupted: what follows is not complete."]
     return "\n".join(lines)
