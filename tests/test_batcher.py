@@ -636,8 +636,10 @@ def test_a_program_may_end_while_an_answer_is_written(way: str) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_a_queue_of_its_own(model: Cocom, who: ReadRequest) -> None:
-    want = alone(model, who)
+    attention = model.backbone.model.config._attn_implementation
+    beams = dataclasses.replace(SHORT, beams=2)
     with endless(model) as steps:
+        want = alone(model, who, beams)
         stream = MicroBatcher(model._reader).stream(who, LONG)
         assert next(stream)
         view = CocomView(model)
@@ -652,13 +654,29 @@ def test_a_forked_process_has_a_queue_of_its_own(model: Cocom, who: ReadRequest)
                 found = model.batcher.run(
                     [who], dataclasses.replace(LONG, max_new_tokens=3), timeout=20
                 )
-                os._exit(0 if len(found[0].token_ids) == 3 else 1)
+                # The language model itself is as it was, too.
+                beam = model.backbone.model.config._attn_implementation, alone(model, who, beams)
+                ok = len(found[0].token_ids) == 3 and beam == (attention, want)
+                os._exit(0 if ok else 1)
             except BaseException:
                 os._exit(2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         stream.close()
         assert_stops(model, steps)
-    assert want
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_model_is_copied_and_pickled_while_it_writes(
+    model: Cocom, who: ReadRequest, beams: int
+) -> None:
+    options = dataclasses.replace(SHORT, beams=beams)
+    want = alone(model, who, options)
+    with MicroBatcher(model._reader).stream(who, LONG) as stream:
+        next(stream)
+        copies = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    for other in copies:
+        assert other.batcher.run([who], options, timeout=20) == [want]
+        assert alone(other, who, options) == want
 
 
 @pytest.mark.parametrize("stop", [(), ("e", "\n", "zz")])
@@ -700,7 +718,7 @@ def test_a_request_that_fails_does_not_fail_its_batch(
     with pytest.raises(SlotMismatchError):
         bad.result()
     assert [job.result() for job in jobs] == [alone(model, request) for request in good]
-    assert batches.sizes == [1, 5, 1, 1, 1, 1, 1]
+    assert batches.sizes == [1, 5]  # the tries that follow need nobody to give the requests again
     with pytest.raises(SlotMismatchError):
         batcher.run([good[0], broken(model, contexts[0])], SHORT)
     assert batcher.run(good, SHORT) == [alone(model, request) for request in good]
@@ -721,6 +739,23 @@ def test_an_error_in_the_midst_of_a_batch_fails_only_who_was_told_tokens(
     assert steps == [1, 2, 2, 2, 1, 1, 1, 1]  # the first is the one that held them up
     assert told == [TOKEN] * 2  # and not told them twice
     assert batcher.run([who], SHORT) == [alone(model, who)]
+
+
+def test_what_comes_after_a_failed_answer_is_read_as_if_nothing_had_been(
+    model: Cocom, who: ReadRequest, batches: Batches
+) -> None:
+    batcher = MicroBatcher(model._reader, max_batch=1)
+    other = model.chat_request("Where is it, then?")
+    told: list[int] = []
+    with endless(model, fail_at=4), batches.held(batcher, who):
+        stream = batcher.submit(who, SHORT, told.append)
+        following = [batcher.submit(r, SHORT) for r in (other, who)]
+        batches.free.set()
+        with pytest.raises(RuntimeError, match="no more memory"):
+            stream.result()
+        assert [job.result(20).token_ids for job in following] == [(TOKEN,) * 4] * 2
+    assert len(told) == 2
+    assert batcher.run([other], SHORT) == [alone(model, other)]
 
 
 def test_a_listener_that_fails_does_not_fail_others(
@@ -774,7 +809,8 @@ def test_a_request_that_is_read_can_be_stopped_and_others_go_on(
     with pytest.raises(CancelledError):
         stopped.result()
     assert len(told) < 40
-    assert steps == [1, *[2] * 40]
+    # The one that was stopped leaves at once.
+    assert steps == [1, *[2] * len(told), *[1] * (40 - len(told))]
 
 
 def test_a_batch_whose_requests_are_all_stopped_ends(model: Cocom, who: ReadRequest) -> None:
@@ -891,6 +927,32 @@ async def test_the_event_loop_goes_on_while_answers_are_written(
         assert answer.token_ids == (TOKEN,) * 40
         # A loop that waits for the answer ticks once or twice; on a busy machine 0.4 s are less.
         assert len(times) > 25
+
+
+async def test_the_event_loop_goes_on_while_a_model_is_tried_out(who: ReadRequest) -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,), window=32))
+    batcher = MicroBatcher(model._reader)
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:  # as a long compression does
+        with model.backbone.used():
+            held.set()
+            assert free.wait(20)
+
+    holder = asyncio.create_task(asyncio.to_thread(hold))
+    await asyncio.to_thread(held.wait, 20)
+    done = asyncio.Event()
+    ticker = asyncio.create_task(ticks(done))
+    asking = [asyncio.create_task(batcher.arun(who, SHORT)) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    asking += [asyncio.create_task(batcher.arun(who, SHORT)) for _ in range(2)]
+    threading.Timer(0.4, free.set).start()
+    await asyncio.sleep(0.1)
+    assert not free.is_set(), "the loop stood still until the model was free"
+    answers = await asyncio.gather(*asking)
+    done.set()
+    await asyncio.gather(ticker, holder)
+    assert answers == [alone(model, who)] * 4
 
 
 async def test_many_tasks_share_batches(

@@ -19,6 +19,7 @@ from cocom.answer_text import AnswerText
 from cocom.errors import InputError, SlotMismatchError
 from cocom.running import decoding
 from cocom.running.line import Line
+from cocom.running.sampling import next_tokens
 from cocom.testing import tiny_cocom
 
 EOS = 2
@@ -49,7 +50,6 @@ def saying(
     scripts = [[*(text.encode_text(t) if isinstance(t, str) else t), *[EOS] * end] for t in texts]
     steps: list[int] = []
     known: list[Line] = []
-    real = decoding.next_tokens
 
     def write(logits: torch.Tensor, lines: Sequence[Line]) -> list[int]:
         # By line, since lines change places when one of them ends.
@@ -61,7 +61,7 @@ def saying(
         for row, line in enumerate(lines):
             script = scripts[known.index(line) % len(scripts)]
             forced[row, script[len(line.ids) % len(script)]] = 100.0
-        return real(forced, lines)
+        return next_tokens(forced, lines)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "next_tokens", write)
@@ -277,9 +277,7 @@ def test_pieces_are_the_start_of_the_answer(model: Cocom, text: str, stops: list
     options = GenerationOptions(stop=tuple(stops))
     ids = reader._generating._until_stop(model.backbone.text.encode_text(text), options)
     ends = reader._ends
-    final = (
-        model.request("Who?", []).answer(ids, options, text=model.backbone.text, ends=ends).text
-    )
+    final = model.request("Who?", []).answer(ids, options, text=model.backbone.text, ends=ends).text
     pieces: AnswerText = reader.text_of(options)
     sent = ""
     for token in ids:

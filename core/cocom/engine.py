@@ -267,6 +267,7 @@ class Cocom:
             self.encoder.merge_adapter()
         else:
             self.backbone.merge_adapter(role)
+            self._reader.forget()
 
     def compress(
         self,
@@ -340,8 +341,8 @@ class Cocom:
     ) -> list[Answer]:
         """Answer questions together; each has its own passages, as many as it likes.
 
-        The answers are those that `answer` gives one at a time; only sampling draws for a batch
-        together, so there a seed repeats the same batch.
+        The answers are those that `answer` gives one at a time, sampled ones with a seed too; only in
+        bfloat16 and float16 may rounding, which follows the size of the batch, change one now and then.
 
         Args:
             questions: What is asked.

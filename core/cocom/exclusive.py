@@ -69,7 +69,8 @@ class ExclusiveModule(nn.Module):
                 yield
             finally:
                 for module, mode in modes.items():
-                    module.training = mode
+                    if module.training != mode:
+                        module.training = mode
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()

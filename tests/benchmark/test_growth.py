@@ -17,6 +17,7 @@ from cocom.benchmark.growth import (
     EXPECTED,
     GETS,
     OPERATIONS,
+    _Asked,
     _fitted,
     _too_long,
     grow_passages,
@@ -24,6 +25,7 @@ from cocom.benchmark.growth import (
 )
 from cocom.benchmark.plot_growth import describe_fit, draw_growth
 from cocom.benchmark.result import Floors, Report, Spread, read_report
+from cocom.benchmark.workload import Workload
 from cocom.errors import InputError
 from cocom.testing import tiny_cocom
 
@@ -102,6 +104,21 @@ def test_answers_grow_with_their_rows_and_what_does_not_fit_is_left_out(grown) -
     for c in cells:
         assert (c.seconds is None) == bool(c.skipped)
         assert c.skipped or len(c.seconds.rounds) == 2
+
+
+def test_no_prompt_begins_as_one_before_it(model) -> None:
+    prompts: list[str] = []
+
+    class Asked:
+        def answer(self, question, passages, **_):
+            prompts.append(passages[0])
+            return model.answer(question, passages, max_new_tokens=1)
+
+    asked = _Asked(Asked(), Workload(model, 20), "text", 3, 1)  # type: ignore[arg-type]
+    for _ in range(3):
+        asked()
+    assert len({prompt.split()[0] for prompt in prompts}) == 3
+    assert len({frozenset(prompt.split()) for prompt in prompts}) == 1
 
 
 def test_what_is_expected_follows_from_the_constants(grown, model) -> None:
@@ -187,6 +204,7 @@ def test_constants_are_told_in_words() -> None:
 
 def test_the_script_measures_writes_and_draws(repository, tmp_path, monkeypatch, capsys) -> None:
     import cocom.benchmark.models
+    import cocom.benchmark.run  # before what follows is in place, which it would keep
 
     tiny = tiny_cocom(CocomConfig(rates=(4,), window=32), max_position_embeddings=4096)
     monkeypatch.setattr(cocom.benchmark.models, "open_model", lambda *_, **__: tiny)

@@ -92,6 +92,14 @@ def test_random_shapes_are_drawn_in_their_type_and_write_what_their_tokenizer_kn
     assert again.fingerprint == model.fingerprint
 
 
+def test_a_device_that_is_not_there_is_told() -> None:
+    with pytest.raises(InputError, match="device 'gpu' is unknown: give cpu, cuda or cuda:N"):
+        open_model("llama-60m", device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device 'cuda:0' is not there"):
+            open_model("llama-60m", device="cuda:0")
+
+
 def test_shapes_have_the_sizes_that_their_names_say() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 

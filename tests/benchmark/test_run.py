@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -110,6 +112,10 @@ def test_the_table_tells_what_was_measured_and_on_what(report) -> None:
         assert word in text
     assert "MISSED" in text or "met" in text
     assert "left out" not in text
+    crowded = dataclasses.replace(report, machine={**report.machine, "load": 99.0})
+    alone = dataclasses.replace(report, machine={**report.machine, "load": 0.1})
+    assert "Other processes were running" in table(crowded)
+    assert "Other processes were running" not in table(alone)
 
 
 def test_progress_is_told(told, report) -> None:
@@ -255,6 +261,13 @@ def test_a_light_compressor_is_measured_without_a_straightforward_way() -> None:
     ours, plain = (c for c in report.cells if c.what == "compress")
     assert ours.seconds is not None
     assert "light compressor" in plain.skipped
+
+
+def test_a_compressor_that_reads_the_question_is_not_measured() -> None:
+    encoder = EncoderConfig(head="memory", query="{query} ", query_window=200)
+    model = tiny_cocom(CocomConfig(rates=(16,), encoder=encoder))
+    with pytest.raises(InputError, match="the compressor of 'tiny' reads the question too"):
+        run_benchmark(few(), model=model)
 
 
 def test_a_rate_that_the_model_does_not_serve_is_an_error() -> None:

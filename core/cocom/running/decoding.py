@@ -80,6 +80,7 @@ class DecodingRunner:
     def forget(self) -> None:
         """Drop what was computed with weights that have changed."""
         self._heads.clear()
+        self._free.clear()  # captured steps know where the weights were
 
     def _taken_steps(self) -> Steps:
         try:
