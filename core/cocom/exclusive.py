@@ -7,12 +7,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from torch import nn
 
 from cocom.forks import renew_after_fork
+from cocom.products import fast_products
 
 __all__ = ["ExclusiveModule", "leaving"]
 
@@ -46,6 +47,10 @@ class ExclusiveModule(nn.Module):
         while 0 < waiting <= self._waiting and time.monotonic() < until:
             time.sleep(0.0002)
 
+    def _fast_products(self) -> AbstractContextManager[None]:
+        weight = next((p for p in self.parameters() if p.is_floating_point()), None)
+        return nullcontext() if weight is None else fast_products(weight.device, weight.dtype)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._counting:
@@ -63,7 +68,7 @@ class ExclusiveModule(nn.Module):
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep other threads out, and leave every module in the train or eval mode it was in."""
-        with _rest_when_leaving(), self._locked():
+        with _rest_when_leaving(), self._locked(), self._fast_products():
             modes = {module: module.training for module in self.modules()}
             try:
                 yield

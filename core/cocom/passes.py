@@ -17,7 +17,7 @@ from cocom.attention import NAME, KeyValues, Layout, Packed, Stepped, attending,
 from cocom.backbone import Backbone, Role
 from cocom.forks import renew_after_fork
 from cocom.packing import EndToEnd
-from cocom.thin_products import ThinProducts
+from cocom.products import Products
 
 __all__ = ["Passes", "passes_of"]
 
@@ -46,7 +46,7 @@ class Passes:
         self._checked: tuple[torch.device, torch.dtype, str | None] | None = None
         self._usable = False
         self._varlen = False
-        self._products: tuple[object, ThinProducts] | None = None
+        self._products: tuple[object, Products] | None = None
 
     def renew(self) -> None:
         """Give the model its own attention back, wherever it was copied or forked."""
@@ -130,11 +130,11 @@ class Passes:
                 _log.info("%s is run by transformers' generate.", type(backbone.model).__name__)
         return self._usable
 
-    def thin_products(self) -> ThinProducts:
-        """The model's linear layers, for steps of few rows."""
+    def products(self) -> Products:
+        """The model's linear layers, to be computed the fastest way."""
         state = (self._backbone.device, self._backbone.dtype)
         if self._products is None or self._products[0] != state:
-            self._products = (state, ThinProducts(self._backbone.model))
+            self._products = (state, Products(self._backbone.model))
         return self._products[1]
 
     def _own_attention(self) -> str | None:

@@ -54,8 +54,8 @@ def run_benchmark(
     cocom = model or open_model(options.model, device=options.device, dtype=options.dtype)
     if cocom.reads_query:
         raise InputError(
-            f"the compressor of '{options.model}' reads the question too, so nothing can be compressed before "
-            "it is asked, as it is measured here: give a model that compresses passages alone."
+            f"the compressor of '{options.model}' reads the question too, so nothing can be compressed "
+            "before it is asked, as it is measured here: give a model that compresses passages alone."
         )
     device, dtype = cocom.backbone.device, cocom.backbone.dtype
     rates = [cocom.config.check_rate(rate) for rate in options.rates or cocom.config.rates]

@@ -94,7 +94,7 @@ class Steps:
         even = min(lengths) == max(lengths)
         inputs = torch.tensor([ids, positions, lengths])
         if self._launch is None:
-            with self._passes.thin_products().used(count):
+            with self._passes.products().used(count):
                 return self._one(inputs.to(self._device), width, even=even)
         slots, width = self._sizes(count, width)
         # A slot beyond those in use reads a row of its own that nobody looks at.
