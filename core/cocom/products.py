@@ -46,6 +46,9 @@ class Products:
         Args:
             model: Its linear layers in float32 on a CPU are taken.
         """
+        for module in model.modules():  # of a copy that was made during a pass
+            if getattr(module.__dict__.get("forward"), "func", None) is _matrix_first:
+                del module.forward
         self._layers = [
             module
             for module in model.modules()

@@ -264,7 +264,7 @@ def test_a_light_compressor_is_measured_without_a_straightforward_way() -> None:
 
 
 def test_a_compressor_that_reads_the_question_is_not_measured() -> None:
-    encoder = EncoderConfig(head="memory", query="{query} ", query_window=200)
+    encoder = EncoderConfig(head="memory_mlp", query="{query} ", query_window=200)
     model = tiny_cocom(CocomConfig(rates=(16,), encoder=encoder))
     with pytest.raises(InputError, match="the compressor of 'tiny' reads the question too"):
         run_benchmark(few(), model=model)

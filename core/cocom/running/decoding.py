@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from cocom.backbone import Backbone
+from cocom.errors import CocomError
 from cocom.generation import GenerationOptions
 from cocom.passes import passes_of
 from cocom.running.heads import SharedHeads
@@ -116,6 +117,12 @@ class _Writing:
         group: list[Line] = []
         rows = 0
         for line in lines:
+            try:
+                line.request.embeddings()
+            except CocomError as error:  # its own fault: nobody else has to wait for it
+                line.fail(error)
+                self._over.append(line)
+                continue
             if group and rows + line.request.rows > _PROMPT_ROWS:
                 self._try_reading(group)
                 group, rows = [], 0
