@@ -27,7 +27,7 @@ from cocom.benchmark.growth import EXPECTED, grow_passages, grow_store
 from cocom.benchmark.models import describe, open_model
 from cocom.benchmark.plot_growth import describe_fit, draw_growth
 from cocom.benchmark.result import Cell, Report, read_report, write_report
-from cocom.benchmark.run import _machine as machine_facts
+from cocom.benchmark.run import machine_of as machine_facts
 
 
 def measured(options: argparse.Namespace) -> Report:

@@ -7,13 +7,14 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
 
 from cocom.forks import renew_after_fork
 from cocom.products import fast_products
+from cocom.worker_threads import let_go
 
 __all__ = ["ExclusiveModule", "leaving"]
 
@@ -47,9 +48,19 @@ class ExclusiveModule(nn.Module):
         while 0 < waiting <= self._waiting and time.monotonic() < until:
             time.sleep(0.0002)
 
-    def _fast_products(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """What is to hold for computations of the module's device and type."""
         weight = next((p for p in self.parameters() if p.is_floating_point()), None)
-        return nullcontext() if weight is None else fast_products(weight.device, weight.dtype)
+        if weight is None:
+            yield
+            return
+        try:
+            with fast_products(weight.device, weight.dtype):
+                yield
+        finally:
+            if weight.device.type == "cpu" and _using.depth == 1:
+                let_go()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -68,7 +79,7 @@ class ExclusiveModule(nn.Module):
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep other threads out, and leave every module in the train or eval mode it was in."""
-        with _rest_when_leaving(), self._locked(), self._fast_products():
+        with _rest_when_leaving(), self._locked(), self._computing():
             modes = {module: module.training for module in self.modules()}
             try:
                 yield

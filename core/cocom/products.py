@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-__all__ = ["Products", "Way", "fast_products", "fastest"]
+__all__ = ["Products", "Way", "fast_products", "fastest", "usual_products"]
 
 Way = Literal["usual", "onednn", "matrix first"]
 
@@ -82,6 +82,11 @@ def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextMa
     if _suits(device, dtype) and fastest(_MANY) == "onednn":
         return _onednn.used()
     return nullcontext()
+
+
+def usual_products() -> AbstractContextManager[None]:
+    """Compute products as torch does by default, also inside `fast_products`; to compare with."""
+    return _onednn.without()
 
 
 def fastest(rows: int) -> Way:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import torch
 
 from cocom.benchmark.result import Floors, Spread
 from cocom.benchmark.timing import finish, once, spread
+from cocom.products import fast_products
 
 __all__ = ["better", "measure_floors"]
 
@@ -33,9 +35,11 @@ def measure_floors(
         left = torch.randn(side, side, device=device).to(dtype)
         right = torch.randn(side, side, device=device).to(dtype)
         out = torch.empty_like(left)
-        matrix = _speed(
-            lambda: torch.mm(left, right, out=out), 2 * side**3, device, seconds, rounds
-        )
+        multiply = partial(torch.mm, left, right, out=out)
+        given = (multiply, 2 * side**3, device, seconds, rounds)
+        matrix = _speed(*given)
+        with fast_products(device, dtype):  # a floor is the best there is
+            matrix = max(matrix, _speed(*given), key=lambda speed: speed.median)
     return Floors(copy, read, matrix)
 
 

@@ -13,6 +13,9 @@ __all__ = ["BenchmarkOptions", "Point", "points", "quick"]
 PASSAGES, BATCH, TOKENS = 5, 1, 32
 """The base point; along each axis the others stay there."""
 
+MANY = 20
+"""Passages of a question that compression is for; answers of all lengths are measured there too."""
+
 STREAMED = 16  # answers that are streamed together at most, as many as the queue puts in a batch
 
 
@@ -76,7 +79,7 @@ def quick(options: BenchmarkOptions) -> BenchmarkOptions:
         "rates": (16,),
         "passages": (5, 20),
         "batch": (1, 16),
-        "new_tokens": (32,),
+        "new_tokens": (6, 32),
         "rounds": 3,
         "cell_seconds": 30.0,
         "compressed": 8,
@@ -128,8 +131,9 @@ def points(options: BenchmarkOptions, rates: Sequence[int]) -> list[Point]:
             add("first_token", "cocom", context, p, batch, 1)
             for b in several if options.surface else (batch,):
                 add("answer", "cocom", context, p, b, tokens)
-        for t in options.new_tokens:
-            add("answer", "cocom", context, passages, batch, t)
+        for p in {passages: None, near(options.passages, MANY): None}:
+            for t in options.new_tokens:
+                add("answer", "cocom", context, p, batch, t)
         for b in several:
             add("first_token", "cocom", context, passages, b, 1)
             add("answer", "cocom", context, passages, b, tokens)
@@ -142,6 +146,8 @@ def points(options: BenchmarkOptions, rates: Sequence[int]) -> list[Point]:
                 add("answer", "straightforward", context, p, 1, tokens)
             for t in options.new_tokens if options.surface else (tokens,):
                 add("answer", "straightforward", context, passages, 1, t)
+            if context == "text" and MANY in options.passages:
+                add("answer", "straightforward", context, MANY, 1, tokens)
     return list(found)
 
 

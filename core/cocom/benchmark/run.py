@@ -17,14 +17,15 @@ from cocom.benchmark.checks import checks_of
 from cocom.benchmark.exact import endless
 from cocom.benchmark.floors import better, measure_floors
 from cocom.benchmark.models import describe, open_model
-from cocom.benchmark.options import BenchmarkOptions, points
-from cocom.benchmark.result import Report
+from cocom.benchmark.options import MANY, TOKENS, BenchmarkOptions, near, points
+from cocom.benchmark.result import Check, Report
 from cocom.benchmark.session import Session
+from cocom.benchmark.store_overhead import store_cells
 from cocom.benchmark.workload import Workload
 from cocom.engine import Cocom
 from cocom.errors import InputError
 
-__all__ = ["run_benchmark"]
+__all__ = ["machine_of", "run_benchmark"]
 
 
 def run_benchmark(
@@ -60,7 +61,7 @@ def run_benchmark(
     device, dtype = cocom.backbone.device, cocom.backbone.dtype
     rates = [cocom.config.check_rate(rate) for rate in options.rates or cocom.config.rates]
     workload = Workload(cocom, options.compressed)
-    machine = _machine(device)
+    machine = machine_of(device)
     tell("measuring the machine")
     measure = (device, dtype)
     limits = {"seconds": options.floor_seconds, "rounds": options.rounds}
@@ -78,6 +79,17 @@ def run_benchmark(
         tell("measuring the machine again")
         floors = better(floors, measure_floors(*measure, **limits))  # type: ignore[arg-type]
     cells = session.cells(floors)
+    checks: tuple[Check, ...] = ()
+    if not interrupted:
+        tell("measuring the store")
+        found, claims = store_cells(
+            cocom,
+            passages=near(options.passages, MANY),
+            rate=near(rates, 16),
+            new_tokens=near(options.new_tokens, TOKENS),
+            rounds=options.rounds,
+        )
+        cells, checks = (*cells, *found), tuple(claims)
     return Report(
         machine=machine,
         model=describe(cocom, options.model),
@@ -90,7 +102,7 @@ def run_benchmark(
         },
         floors=floors,
         cells=cells,
-        checks=checks_of(cells),
+        checks=(*checks_of(cells), *checks),
     )
 
 
@@ -99,7 +111,8 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _machine(device: torch.device) -> dict[str, Any]:
+def machine_of(device: torch.device) -> dict[str, Any]:
+    """Processor, threads and versions, by name."""
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else _processor(),

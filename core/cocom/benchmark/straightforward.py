@@ -17,6 +17,7 @@ from transformers import GenerationConfig
 
 from cocom.benchmark.exact import end_ids
 from cocom.engine import Cocom
+from cocom.products import usual_products
 from cocom.requests import PassageLike
 from cocom.splice import ReadRow, fill_slots, gather_states, pack_prompts, pack_windows
 
@@ -41,7 +42,7 @@ def compress(
     rows = [compressor.row(window.ids, rate) for windows in cut for window in windows]
     network: Any = model.backbone.model
     parts: list[torch.Tensor] = []
-    with torch.no_grad(), model.backbone.role("compress"):
+    with torch.no_grad(), model.backbone.role("compress"), usual_products():
         for start in range(0, len(rows), batch_size):
             chosen = rows[start : start + batch_size]
             batch = pack_windows(
@@ -88,7 +89,12 @@ def answer(
     uniform = model.config.memory_positions == "uniform"
     batch = pack_prompts([row], backbone.pad_id, uniform=uniform, left=True).to(backbone.device)
     network: Any = backbone.model
-    with torch.no_grad(), backbone.role("read"), _own_settings_only(network):
+    with (
+        torch.no_grad(),
+        backbone.role("read"),
+        usual_products(),
+        _own_settings_only(network),
+    ):
         embeds = backbone.embed(batch.ids)
         if request.contexts:
             contexts = [request.contexts[c].embeddings for _, c in request.prompt.slots]
