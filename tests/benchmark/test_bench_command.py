@@ -97,7 +97,8 @@ def test_numbers_that_are_none_are_told(bench) -> None:
 def test_plots_are_drawn_of_the_report(bench, monkeypatch, tmp_path) -> None:
     drawn = []
 
-    def draw(report, folder):
+    def draw(report, folder, quality):
+        assert quality == {}  # nothing is known of that model
         drawn.append((report.model["layers"], folder))
         return [folder / "a.png"]
 

@@ -38,7 +38,6 @@ class Subject:
         self._reader = reader
         self._compressor = compressor
         self.point = point
-        self._turn = 0
         model = self._model = workload.model
         if point.what == "compress":
             self._rows = self._compressed_rows()
@@ -120,8 +119,8 @@ class Subject:
     def _next(self) -> list[tuple[str, list[Any]]]:
         """Questions with their passages, which begin with other words every time."""
         point = self.point
-        asked = self._workload.asked(point.context, point.passages, point.batch, self._turn)
-        self._turn += 1
+        turn = next(self._workload.turns)
+        asked = self._workload.asked(point.context, point.passages, point.batch, turn)
         return list(zip(*asked, strict=True))
 
     def _answer(self) -> None:

@@ -23,7 +23,7 @@ def table(report: Report) -> str:
     """Everything that a report holds, for people."""
     parts = [_machine(report)]
     for what in dict.fromkeys(cell.what for cell in report.cells):
-        parts.append(_group(report, what))
+        parts.append(_store(report) if what == "store" else _group(report, what))
     parts.append(_checks(report))
     return "\n\n".join(parts)
 
@@ -74,6 +74,21 @@ def _group(report: Report, what: str) -> str:
     lines += [f"  {_name(c)}: {note}" for c in cells for note in c.notes.values()]
     lines += [f"  left out: {_name(cell)}: {cell.skipped}" for cell in cells if cell.skipped]
     return "\n".join(lines)
+
+
+def _store(report: Report) -> str:
+    cells = [cell for cell in report.cells if cell.what == "store"]
+    rows = [["part", "page cache", "median", "lowest", "highest", "of the answer"]]
+    for cell in cells:
+        if (found := cell.seconds) is not None:
+            times = (f"{1000 * value:,.2f}" for value in (found.median, found.low, found.high))
+            share = f"{cell.notes['share of the answer']:.1%}"
+            rows.append([str(cell.notes["part"]), str(cell.notes["page cache"]), *times, share])
+    first = cells[0]
+    title = f"From the store on disk: milliseconds, {_name(first)}, "
+    title += f"{first.notes['passages in the store']:,} passages in the store"
+    left_out = [f"  left out: {c.notes['part']}: {c.skipped}" for c in cells if c.skipped]
+    return "\n".join([title, *_aligned(rows, left=2), *left_out])
 
 
 def _places(what: str) -> list[str]:

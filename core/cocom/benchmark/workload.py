@@ -6,9 +6,10 @@ import json
 import random
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Workload:
         passages: The texts.
         questions: To be asked in turn.
         tokens: Of each passage, as the compressor counts.
+        turns: Numbers for `asked`, of which each use takes the next: no prompt follows one that is like it.
     """
 
     model: Cocom
@@ -42,6 +44,7 @@ class Workload:
     passages: list[str] = field(init=False)
     questions: list[str] = field(init=False)
     tokens: list[int] = field(init=False)
+    turns: Iterator[int] = field(init=False, default_factory=count)
     _compressed: dict[int, list[ContextEmbeddings]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -52,9 +55,9 @@ class Workload:
         lines = (samples / "questions.jsonl").read_text(encoding="utf-8").splitlines()
         self.questions = [json.loads(line)["question"] for line in lines]
         order = random.Random(0)
-        window, count = self.model.config.window, self.model.count_tokens
-        self.passages = [_passage(order, sentences, window, count) for _ in range(self.size)]
-        self.tokens = [count(passage) for passage in self.passages]
+        window, tokens = self.model.config.window, self.model.count_tokens
+        self.passages = [_passage(order, sentences, window, tokens) for _ in range(self.size)]
+        self.tokens = [tokens(passage) for passage in self.passages]
 
     def compress(self, rate: int) -> list[ContextEmbeddings]:
         """All passages at a rate, compressed once and kept."""
@@ -114,7 +117,7 @@ def _mixed(order: random.Random, size: int) -> list[int]:
 
 
 def _passage(
-    order: random.Random, sentences: Sequence[str], window: int, count: Callable[[str], int]
+    order: random.Random, sentences: Sequence[str], window: int, tokens: Callable[[str], int]
 ) -> str:
     """Sentences that follow one another, up to a length that is drawn and never beyond the window."""
     wanted = round(order.triangular(_SHORTEST * window, window, _USUAL * window))
@@ -123,12 +126,12 @@ def _passage(
         start = order.randrange(len(sentences))
         for sentence in [*sentences[start:], *sentences[:start]]:
             longer = f"{found} {sentence}".strip()
-            if count(longer) > window:
+            if tokens(longer) > window:
                 break
             found = longer
-            if count(found) >= wanted:
+            if tokens(found) >= wanted:
                 return found
-        if count(found) >= _SHORTEST * window:
+        if tokens(found) >= _SHORTEST * window:
             return found
     raise ModelError(
         f"no passage of the sample documents fits the model's window of {window} tokens: measure a model "

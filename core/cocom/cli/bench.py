@@ -54,6 +54,13 @@ def command(
     ] = True,
     out: Annotated[Path | None, typer.Option(help="File for the report, as JSON.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for plots.")] = None,
+    quality: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `cocom eval --json` wrote of the model, for the plot of quality against speed.",
+            show_default="the evaluation.json of the model",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with 1 if a check is missed.")
     ] = False,
@@ -62,6 +69,8 @@ def command(
     """Measure speed: compressing, first token, answers and streams, beside text and the plain way."""
     from cocom.benchmark.options import BenchmarkOptions
     from cocom.benchmark.options import quick as smaller
+    from cocom.benchmark.figures import look
+    from cocom.benchmark.quality import known_quality
     from cocom.benchmark.result import as_dict, write_report
     from cocom.benchmark.run import run_benchmark
     from cocom.benchmark.table import table
@@ -78,6 +87,10 @@ def command(
         cell_seconds=cell_seconds,
         straightforward=straightforward,
     )
+    scores = known_quality(model, quality) if plots is not None else {}
+    if plots is not None:
+        with look():  # a missing matplotlib is missed now, not when all is measured
+            pass
     report = run_benchmark(
         smaller(options) if quick else options, progress=None if as_json else _tell
     )
@@ -94,7 +107,7 @@ def command(
     if plots is not None:
         from cocom.benchmark.plots import draw
 
-        for path in draw(report, plots):
+        for path in draw(report, plots, quality=scores):
             sys.stderr.write(f"wrote {path}\n")
     if strict and not all(check.met for check in report.checks):
         raise typer.Exit(1)
