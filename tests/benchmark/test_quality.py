@@ -28,7 +28,7 @@ def test_a_folder_may_have_scores_or_not(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sets": {}}', '{"sets": {"a": [{}]}}'])
 def test_what_holds_no_scores_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "scores.json"
-    with pytest.raises(InputError, match="holds no scores of cocom eval .FileNotFoundError"):
+    with pytest.raises(InputError, match=r"cocom eval \(FileNotFoundError"):
         known_quality("llama-60m", path)
     path.write_text(text)
     with pytest.raises(InputError, match="holds no scores of cocom eval"):

@@ -291,7 +291,9 @@ def test_stats_tells_what_a_store_holds(index, built, tmp_path, cocom_tiny) -> N
     text = index("stats", built).stdout
     assert f"The store '{built}', with texts, quantization none\n" in text
     model = cocom_tiny.fingerprint[:12]
-    dtype = str(cocom_tiny.backbone.dtype).removeprefix("torch.")  # bfloat16 where the CPU is good at it
+    dtype = str(cocom_tiny.backbone.dtype).removeprefix(
+        "torch."
+    )  # bfloat16 where the CPU is good at it
     assert f"namespace '': 4 passages\n    4 by model {model} at rate 4: 256 x {dtype}\n" in text
     assert f"from {tmp_path / 'data.jsonl'}: 4 at rate 4, 0 failed\n" in text
     found = index("stats", built, "--json").json

@@ -67,9 +67,9 @@ def command(
     as_json: shared.Json = False,
 ) -> None:
     """Measure speed: compressing, first token, answers and streams, beside text and the plain way."""
+    from cocom.benchmark.figures import look
     from cocom.benchmark.options import BenchmarkOptions
     from cocom.benchmark.options import quick as smaller
-    from cocom.benchmark.figures import look
     from cocom.benchmark.quality import known_quality
     from cocom.benchmark.result import as_dict, write_report
     from cocom.benchmark.run import run_benchmark
