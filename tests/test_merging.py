@@ -14,6 +14,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from cocom import Cocom, CocomConfig, EncoderConfig, LoraSettings
 from cocom.config import Weights
 from cocom.errors import CheckpointError, InputError, ModelError
+from cocom.passes import passes_of
 from cocom.persistence import load_weights
 from cocom.splice import pack_windows
 from cocom.store import MemoryStore
@@ -345,3 +346,10 @@ def test_the_model_that_was_given_is_the_one_that_changes() -> None:
     model.merge_adapter()
     assert not has_adapters(language)
     assert not hasattr(language, "peft_config")
+
+
+@pytest.mark.parametrize("role", ["compress", "read"])
+def test_a_merged_model_is_run_without_padding_still(role: Literal["compress", "read"]) -> None:
+    model = tiny_cocom(CocomConfig(weights="separate_lora"))
+    model.merge_adapter(role)
+    assert passes_of(model.backbone).usable()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from cocom.fair_lock import FairLock
 from cocom.forks import renew_after_fork
 from cocom.products import fast_products
 from cocom.worker_threads import let_go
@@ -33,20 +33,12 @@ class ExclusiveModule(nn.Module):
 
     def renew(self) -> None:
         """A lock that nobody holds."""
-        self._lock = threading.RLock()
-        self._waiting = 0
-        self._counting = threading.Lock()
+        self._lock = FairLock()
 
     @property
     def wanted(self) -> bool:
         """Whether another thread waits for the module."""
-        return self._waiting > 0
-
-    def give_way(self) -> None:
-        """Let a thread that waits have its turn; the caller must not hold the module."""
-        waiting, until = self._waiting, time.monotonic() + 0.02
-        while 0 < waiting <= self._waiting and time.monotonic() < until:
-            time.sleep(0.0002)
+        return self._lock.wanted
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -64,13 +56,7 @@ class ExclusiveModule(nn.Module):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._counting:
-            self._waiting += 1
-        try:
-            self._lock.acquire()
-        finally:
-            with self._counting:
-                self._waiting -= 1
+        self._lock.acquire()
         try:
             yield
         finally:
@@ -90,8 +76,7 @@ class ExclusiveModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_lock", "_waiting", "_counting"):
-            del state[name]
+        del state["_lock"]
         state.pop("_passes", None)  # see `passes_of`
         return state
 

@@ -166,12 +166,14 @@ class Passes:
             torch.randint(size, (n,), generator=generator).to(backbone.device) for n in (3, 7, 7)
         ]
         try:
-            with torch.no_grad(), backbone.role("read"):
+            # Of a model that compresses only, the other role's adapter is gone.
+            role: Role = "compress" if backbone.merged.name == "compress" else "read"
+            with torch.no_grad(), backbone.role(role):
                 model: Any = backbone.model
                 wanted = torch.stack(
                     [model(input_ids=ids[None], use_cache=False).logits[0, -2:] for ids in prompts]
                 )
-            with self.role("read"):
+            with self.role(role):
                 found = torch.stack(self._tried(prompts), 1)
         except torch.OutOfMemoryError:
             raise

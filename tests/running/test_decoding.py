@@ -511,7 +511,7 @@ def test_threads_that_do_everything_at_once_all_get_done(
             future.result(30)
     assert not wrong
     assert min(counts.values()) > 0
-    assert model.backbone._waiting == 0
+    assert not model.backbone.wanted
 
 
 def test_lines_know_what_nobody_was_told(model: Cocom, who: ReadRequest) -> None:

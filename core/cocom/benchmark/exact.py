@@ -10,6 +10,7 @@ import torch
 
 from cocom.engine import Cocom
 from cocom.errors import ModelError
+from cocom.passes import passes_of
 
 __all__ = ["check_lengths", "end_ids", "endless"]
 
@@ -24,6 +25,9 @@ def end_ids(model: Cocom) -> frozenset[int]:
 @contextmanager
 def endless(model: Cocom) -> Iterator[None]:
     """Within it no answer ends before `max_new_tokens`: ids that end one are never the likeliest."""
+    passes_of(
+        model.backbone
+    ).usable()  # found out by comparing logits, of which some are infinite now
     head: Any = model.backbone.model.get_output_embeddings()
     ends = torch.tensor(sorted(end_ids(model)), device=head.weight.device)
 

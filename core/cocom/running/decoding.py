@@ -57,7 +57,7 @@ class DecodingRunner:
         more = True
         while more:
             with self._passes.role("read"):
-                while more and not self._backbone.wanted:
+                while more:
                     alone.extend(writing.failed)
                     writing.failed.clear()
                     joining: Sequence[Line] = []
@@ -70,11 +70,11 @@ class DecodingRunner:
                     more = bool(joining or writing.lines or writing.failed or alone)
                     if writing.lines:
                         writing.step()
-                    if not writing.lines:
+                    # Others have their turn after a token, not before one.
+                    if not writing.lines or self._backbone.wanted:
                         break
                     writing.tell()
             writing.tell()
-            self._backbone.give_way()
         steps.rest()
         self._free.append(steps)
 
