@@ -68,6 +68,9 @@ class Packed:
     """Prompts laid end to end in one row (1, T): each row sees its own prompt up to itself.
 
     All may follow one head, whose keys and values are there already: then each row sees that too.
+
+    Attributes:
+        windows: The window that each layer asked for.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Packed:
         """
         self._runs = [(length, len(list(same))) for length, same in groupby(lengths)]
         self._longest = max(lengths)
+        self.windows: dict[int, int | None] = {}
         self._keep = keep
         self._head = head
         self._starts: torch.Tensor | None = None
@@ -107,6 +111,7 @@ class Packed:
         window: int | None,
     ) -> torch.Tensor:
         """As `Layout.attend`, with a batch of 1."""
+        self.windows[layer] = window
         queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))
         if self._keep is not None:
             self._keep.write(layer, keys, values)

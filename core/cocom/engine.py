@@ -241,7 +241,10 @@ class Cocom:
         return parts
 
     def weights_changed(self) -> None:
-        """Forget the fingerprint; call it after changing weights by hand."""
+        """Forget the fingerprint and what was kept of prompts; call it after changing weights by hand.
+
+        Without it, changes through `.data` stay unnoticed.
+        """
         self._fingerprint = None
         self._reader.forget()
 

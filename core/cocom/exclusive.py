@@ -56,11 +56,12 @@ class ExclusiveModule(nn.Module):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._lock.acquire()
+        lock = self._lock  # a fork meanwhile begins with a new one
+        lock.acquire()
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     @contextmanager
     def used(self) -> Iterator[None]:

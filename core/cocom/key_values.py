@@ -7,6 +7,7 @@ import torch
 __all__ = ["HeadKeyValues", "SlotKeyValues"]
 
 _STEP = 64  # rows; room grows by at least so many
+_SLACK = 4  # times more room than is needed, at most, when it grows
 
 
 class HeadKeyValues:
@@ -47,16 +48,18 @@ class SlotKeyValues:
         self._width = 0
 
     def reserve(self, slots: int, rows: int) -> bool:
-        """Make room for at least so many slots and rows; what is there stays.
+        """Make room for at least so many slots and rows; what these hold stays.
 
         Returns:
             Whether there was too little, so that everything stands elsewhere now.
         """
         if slots <= self._slots and rows <= self._rows:
             return False
-        self._slots = max(slots, self._slots)
-        if rows > self._rows:
-            self._rows = -(-rows // _STEP) * _STEP
+        rows = -(-rows // _STEP) * _STEP
+        grown = max(slots, self._slots), max(rows, self._rows)
+        # Many short prompts before and a long one now are no reason for many long ones.
+        much = grown[0] * grown[1] > _SLACK * slots * rows
+        self._slots, self._rows = (slots, rows) if much else grown
         for layer, (keys, values) in self._layers.items():
             self._layers[layer] = (self._grown(keys), self._grown(values))
         return True
@@ -121,5 +124,6 @@ class SlotKeyValues:
 
     def _grown(self, old: torch.Tensor) -> torch.Tensor:
         new = old.new_zeros((self._slots, old.shape[1], self._rows, old.shape[3]))
-        new[: old.shape[0], :, : old.shape[2]].copy_(old)
+        slots, rows = min(old.shape[0], self._slots), min(old.shape[2], self._rows)
+        new[:slots, :, :rows].copy_(old[:slots, :, :rows])
         return new

@@ -46,6 +46,7 @@ class Passes:
         self._checked: tuple[torch.device, torch.dtype, str | None] | None = None
         self._usable = False
         self._varlen = False
+        self._windows: dict[int, int | None] = {}
         self._products: tuple[object, Products] | None = None
 
     def renew(self) -> None:
@@ -57,7 +58,13 @@ class Passes:
     @contextmanager
     def role(self, role: Role) -> Iterator[None]:
         """Use the backbone in one role, through these passes and without gradients."""
-        with torch.no_grad(), self._backbone.role(role), attending(self._configs):
+        # What is kept for later must not be bound to a caller's inference mode.
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            self._backbone.role(role),
+            attending(self._configs),
+        ):
             yield
 
     def hidden(self, rows: EndToEnd, embeds: torch.Tensor) -> torch.Tensor:
@@ -92,12 +99,14 @@ class Passes:
         layout = Packed(
             rows.lengths, device=embeds.device, keep=keep, head=head, varlen=self._varlen
         )
-        return self._logits(
+        logits = self._logits(
             layout,
             inputs_embeds=embeds[None],
             position_ids=rows.position_ids[None],
             logits_to_keep=rows.last.to(embeds.device),
         )[0]
+        self._windows = layout.windows
+        return logits
 
     def step(self, ids: torch.Tensor, positions: torch.Tensor, layout: Layout) -> torch.Tensor:
         """Logits (B, vocabulary) behind one more token for each prompt, ids and positions (B,)."""
@@ -182,7 +191,25 @@ class Passes:
             return False
         limit = 1e-3 if backbone.dtype == torch.float32 else 5e-2
         off = torch.linalg.vector_norm((found - wanted).float(), dim=-1)
-        return bool((off <= limit * torch.linalg.vector_norm(wanted.float(), dim=-1)).all())
+        close = off <= limit * torch.linalg.vector_norm(wanted.float(), dim=-1)
+        return bool(close.all()) and self._knows_windows()
+
+    def _knows_windows(self) -> bool:
+        """Whether layers told the windows that the config has; some build them into the mask alone.
+
+        The prompts that are tried are shorter than any window.
+        """
+        config: Any = self._backbone.model.config.get_text_config()
+        kinds = getattr(config, "layer_types", None)
+        if getattr(config, "attention_chunk_size", None) or "chunked_attention" in (kinds or ()):
+            return False
+        if kinds is not None:
+            sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
+        elif getattr(config, "sliding_window", None) is not None:
+            sliding = list(self._windows)
+        else:
+            sliding = []
+        return all(self._windows.get(layer) is not None for layer in sliding)
 
     def _tried(self, prompts: list[torch.Tensor]) -> list[torch.Tensor]:
         """Logits behind the last token but one, and behind the last, of each prompt."""

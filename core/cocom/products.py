@@ -23,6 +23,8 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
+from cocom.forks import renew_after_fork
+
 __all__ = ["Products", "Way", "fast_products", "fastest", "usual_products"]
 
 Way = Literal["usual", "onednn", "matrix first"]
@@ -33,8 +35,6 @@ _WIDTH = 1024
 _TIMES = 3
 _GAIN = 0.95  # what is not faster than that is not worth a change
 _EXACT = 2e-6  # of the largest number
-
-_measuring = threading.Lock()
 
 
 class Products:
@@ -68,13 +68,13 @@ class Products:
             if way == "usual":
                 yield
                 return
-            for layer in self._layers:
-                layer.forward = partial(_matrix_first, layer)  # type: ignore[method-assign]
             try:
+                for layer in self._layers:
+                    layer.forward = partial(_matrix_first, layer)  # type: ignore[method-assign]
                 yield
             finally:
                 for layer in self._layers:
-                    del layer.forward
+                    layer.__dict__.pop("forward", None)
 
 
 def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
@@ -91,7 +91,7 @@ def usual_products() -> AbstractContextManager[None]:
 
 def fastest(rows: int) -> Way:
     """The fastest way of this machine for so many rows, measured when it is first asked for."""
-    with _measuring:
+    with _onednn.measuring:
         return _measured(1 << (min(rows, _MANY) - 1).bit_length(), torch.get_num_threads())
 
 
@@ -113,6 +113,11 @@ def _transposed(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     return torch.mm(matrix, rows.t()).t()[:count].contiguous()
 
 
+def _has_amx() -> bool:
+    """As `cocom.processor` finds it out."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: True)())
+
+
 class _OneDNN:
     """Torch's setting that lets oneDNN multiply in float32.
 
@@ -121,12 +126,24 @@ class _OneDNN:
 
     def __init__(self) -> None:
         self._matmul: Any = getattr(getattr(torch.backends, "mkldnn", None), "matmul", None)
-        self.available = torch.backends.mkldnn.is_available() and hasattr(
-            self._matmul, "fp32_precision"
+        # With AMX it would round, and so would whatever other threads compute while that is found out.
+        self.available = (
+            torch.backends.mkldnn.is_available()
+            and hasattr(self._matmul, "fp32_precision")
+            and not _has_amx()
         )
-        self._lock = threading.Lock()
         self._users = 0
         self._before = "none"
+        self.renew()
+        renew_after_fork(self)
+
+    def renew(self) -> None:
+        """Of those who use the setting, none has come along into a forked process."""
+        self._lock = threading.Lock()
+        self.measuring = threading.Lock()
+        if self._users:
+            self._matmul.fp32_precision = self._before
+            self._users = 0
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -139,7 +156,7 @@ class _OneDNN:
             yield
         finally:
             with self._lock:
-                self._users -= 1
+                self._users = max(0, self._users - 1)  # a fork has begun anew
                 if not self._users:
                     self._matmul.fp32_precision = self._before
 

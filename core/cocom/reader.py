@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from cocom.answer_text import AnswerText
 from cocom.backbone import Backbone
@@ -33,19 +34,21 @@ class Reader:
 
     def configure(self, *, compile: bool = False, graphs: bool = True) -> None:
         """Set how answers are decoded; those under way end as they began; see `DecodingRunner`."""
+        self._options = {"compile": compile, "graphs": graphs}
         self._decoding = DecodingRunner(self._backbone, compile=compile, graphs=graphs)
 
     def forget(self) -> None:
         """Drop what was computed with weights that have changed."""
         self._decoding.forget()
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         """The reader without what it holds on the device."""
-        return {"_backbone": self._backbone}
+        return {"backbone": self._backbone, "options": self._options}
 
-    def __setstate__(self, state: dict[str, Backbone]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """A reader of its own."""
-        Reader.__init__(self, state["_backbone"])
+        Reader.__init__(self, state["backbone"])
+        self.configure(**state["options"])
 
     def read(
         self, requests: Sequence[ReadRequest], options: GenerationOptions, *, batch_size: int = 16

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from cocom import Cocom, CocomConfig, GenerationOptions, Turn
 from cocom.attention import NAME, Packed, Stepped
 from cocom.config import MemoryPositions, Weights
 from cocom.passes import Passes, passes_of
 from cocom.reader import Reader, ReadRequest
-from cocom.testing import Family, tiny_cocom
+from cocom.testing import Family, tiny_cocom, tiny_tokenizer
 from tests.running.lines import written
 
 FAMILIES: tuple[Family, ...] = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma3", "gpt_neox")
@@ -249,3 +250,20 @@ def test_a_model_that_nobody_holds_any_more_is_let_go() -> None:
     del model
     gc.collect()
     assert held() is None
+
+
+@pytest.mark.parametrize(("kind", "usable"), [("phimoe", False), ("mistral", True)])
+def test_windows_that_only_the_mask_knows_are_left_to_generate(kind: str, usable: bool) -> None:
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=16,
+        pad_token_id=0,
+    )
+    model = Cocom(AutoModelForCausalLM.from_config(config).eval(), tiny_tokenizer())
+    assert passes_of(model.backbone).usable() is usable

@@ -35,10 +35,12 @@ def endless(model: Cocom) -> Iterator[None]:
         return logits.index_fill_(-1, ends, float("-inf"))
 
     handle = head.register_forward_hook(block)
+    model._reader.forget()  # captured steps were captured without the hook, and later with it
     try:
         yield
     finally:
         handle.remove()
+        model._reader.forget()
 
 
 def check_lengths(lengths: Sequence[int], wanted: int) -> None:

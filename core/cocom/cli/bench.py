@@ -87,6 +87,8 @@ def command(
         cell_seconds=cell_seconds,
         straightforward=straightforward,
     )
+    if quality is not None and plots is None:
+        raise InputError(f"--quality {quality} is for a plot: give --plots FOLDER with it.")
     scores = known_quality(model, quality) if plots is not None else {}
     if plots is not None:
         with look():  # a missing matplotlib is missed now, not when all is measured
@@ -109,7 +111,7 @@ def command(
 
         for path in draw(report, plots, quality=scores):
             sys.stderr.write(f"wrote {path}\n")
-    if strict and not all(check.met for check in report.checks):
+    if strict and not (report.checks and all(check.met for check in report.checks)):
         raise typer.Exit(1)
 
 

@@ -44,6 +44,7 @@ class DecodingRunner:
         self._heads = SharedHeads(backbone, self._passes)
         self._options = (compile, graphs)
         self._free: list[Steps] = []
+        self._generation = 0
 
     def together(self, first: GenerationOptions, other: GenerationOptions) -> bool:
         """Whatever the options, beam search aside, lines are written together."""
@@ -54,9 +55,13 @@ class DecodingRunner:
         steps = self._taken_steps()
         writing = _Writing(self._backbone, self._heads, steps)
         alone: deque[Line] = deque()
+        generation = self._generation
         more = True
         while more:
             with self._passes.role("read"):
+                if generation != self._generation:  # meanwhile weights have changed
+                    generation = self._generation
+                    steps.forget()
                 while more:
                     alone.extend(writing.failed)
                     writing.failed.clear()
@@ -76,22 +81,28 @@ class DecodingRunner:
                     writing.tell()
             writing.tell()
         steps.rest()
-        self._free.append(steps)
+        if generation == self._generation:
+            self._free.append(steps)
 
     def forget(self) -> None:
         """Drop what was computed with weights that have changed."""
         self._heads.clear()
         self._free.clear()  # captured steps know where the weights were
+        self._generation += 1
 
     def _taken_steps(self) -> Steps:
         try:
-            return self._free.pop()
+            steps = self._free.pop()
         except IndexError:
             return self._new_steps()
+        return (
+            steps if steps.suits(self._backbone.device, self._backbone.dtype) else self._new_steps()
+        )
 
     def _new_steps(self) -> Steps:
         compile, graphs = self._options
-        return Steps(self._passes, self._backbone.device, compile=compile, graphs=graphs)
+        place = self._backbone.device, self._backbone.dtype
+        return Steps(self._passes, *place, compile=compile, graphs=graphs)
 
 
 class _Writing:
@@ -152,7 +163,8 @@ class _Writing:
         size, head = self._heads.find(requests)
         prompts = build_prompts(self._backbone, requests, skip=size)
         first = len(self.lines)
-        room = max(line.request.rows + line.options.max_new_tokens for line in group)
+        lines = [*self.lines, *group]
+        room = max(line.request.rows + line.options.max_new_tokens for line in lines)
         logits = self._steps.read(prompts, first, room, size, head)
         self.lines += group
         self._lengths += [request.rows for request in requests]

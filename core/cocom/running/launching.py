@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
 __all__ = ["Compiled", "Graphs", "Launch"]
+
+_log = logging.getLogger(__name__)
 
 Step = Callable[[torch.Tensor, int], torch.Tensor]
 """Ids, positions and lengths (3, slots) and the width -> logits (slots, vocabulary)."""
@@ -20,7 +23,7 @@ class Launch(Protocol):
         """Logits (slots, vocabulary), valid until the next step.
 
         Args:
-            inputs: Ids, positions and lengths, shape (3, slots), on the CPU.
+            inputs: Ids, positions and lengths, shape (3, slots).
             width: Rows of the widest slot.
         """
         ...
@@ -45,14 +48,28 @@ class Graphs:
         """
         self._step = step
         self._device = device
+        self._plain = False
         self._pool: Any = None
         self._graphs: dict[tuple[int, int], tuple[Any, torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, inputs: torch.Tensor, width: int) -> torch.Tensor:
         """As `Launch`."""
         size = (inputs.shape[1], width)
+        if self._plain:
+            return self._step(inputs, width)
         if size not in self._graphs:
-            self._graphs[size] = self._capture(inputs.to(self._device), width)
+            try:
+                self._graphs[size] = self._capture(inputs.clone(), width)
+            except torch.OutOfMemoryError:
+                raise
+            except (
+                RuntimeError
+            ) as error:  # it waits for the device, for example to route to experts
+                _log.warning(
+                    "steps of this model cannot be captured and are launched plainly: %s", error
+                )
+                self._plain = True
+                return self._step(inputs, width)
         graph, given, logits = self._graphs[size]
         given.copy_(inputs, non_blocking=True)
         graph.replay()
@@ -61,6 +78,7 @@ class Graphs:
     def forget(self) -> None:
         """As `Launch`: graphs hold addresses."""
         self._graphs.clear()
+        self._pool = None
 
     def _capture(
         self, given: torch.Tensor, width: int
@@ -76,7 +94,13 @@ class Graphs:
                 self._step(given, width)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # Other threads may go on using the device meanwhile.
+        with (
+            torch.cuda.device(self._device),
+            torch.cuda.graph(
+                graph, pool=self._pool, stream=side, capture_error_mode="thread_local"
+            ),
+        ):
             logits = self._step(given, width)
         return graph, given, logits
 

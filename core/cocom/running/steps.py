@@ -25,24 +25,41 @@ class Steps:
     """
 
     def __init__(
-        self, passes: Passes, device: torch.device, *, compile: bool = False, graphs: bool = True
+        self,
+        passes: Passes,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        compile: bool = False,
+        graphs: bool = True,
     ) -> None:
         """Prepare.
 
         Args:
             passes: Of the model.
             device: Where it computes.
+            dtype: In which type.
             compile: Compile the decode step with torch.compile.
             graphs: Capture the decode step, on CUDA.
         """
         self._passes = passes
         self._device = device
+        self._dtype = dtype
         self._kept = SlotKeyValues()
         self._launch: Launch | None = None
         if compile:
             self._launch = Compiled(self._one)
         elif graphs and device.type == "cuda":
             self._launch = Graphs(self._one, device)
+
+    def suits(self, device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether the model still computes where and as it did."""
+        return (device, dtype) == (self._device, self._dtype)
+
+    def forget(self) -> None:
+        """Launch anew: the weights stand elsewhere now."""
+        if self._launch is not None:
+            self._launch.forget()
 
     def read(
         self,
@@ -57,7 +74,7 @@ class Steps:
         Args:
             prompts: What to read.
             first: The slot of the first; the others follow.
-            room: Rows that each will need until its answer ends.
+            room: Rows that the longest of all slots needs until its answer ends.
             skipped: Rows of the head that they begin with.
             head: Its keys and values.
 
@@ -101,7 +118,7 @@ class Steps:
         inputs = torch.nn.functional.pad(inputs, (0, slots - count))
         if self._kept.reserve(slots, width):
             self._launch.forget()
-        return self._launch(inputs, width)[:count]
+        return self._launch(inputs.to(self._device), width)[:count]
 
     def _one(self, inputs: torch.Tensor, width: int, *, even: bool = False) -> torch.Tensor:
         """Logits behind a step: ids, positions and lengths (3, slots), rows of the widest slot."""
@@ -122,8 +139,8 @@ class Steps:
         """
         if self._launch is None or all:
             self._kept = SlotKeyValues()
-        if self._launch is not None and all:
-            self._launch.forget()
+        if all:
+            self.forget()
 
     def _sizes(self, slots: int, rows: int) -> tuple[int, int]:
         if self._launch is None:
