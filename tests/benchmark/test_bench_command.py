@@ -55,8 +55,8 @@ def test_a_quick_run_writes_json_to_the_output_and_to_a_file(bench, tmp_path) ->
     assert (report.settings["passages"], report.settings["new_tokens"]) == ([5, 20], [2])
     assert {cell.batch for cell in report.cells} == {1, 16}
     assert all(cell.seconds for cell in report.cells)
-    # Compressing, and streams alone and together; the others are about answers of 32 tokens.
-    assert len(report.checks) == 3
+    # Compressing, streams alone and together, the store; the others are about answers of 32 tokens.
+    assert len(report.checks) == 4
 
 
 def test_the_table_is_for_people_and_progress_goes_elsewhere(bench) -> None:
@@ -68,6 +68,7 @@ def test_the_table_is_for_people_and_progress_goes_elsewhere(bench) -> None:
 
 
 def test_a_missed_check_ends_with_1_only_if_that_is_asked_for(bench, monkeypatch) -> None:
+    monkeypatch.setattr("cocom.benchmark.run.store_cells", lambda *_, **__: ([], []))
     monkeypatch.setattr("cocom.benchmark.run.checks_of", lambda cells: (Check("x", 1.0, 2.0),))
     code, out, _ = bench(*FEW)
     assert code == 0
@@ -75,6 +76,8 @@ def test_a_missed_check_ends_with_1_only_if_that_is_asked_for(bench, monkeypatch
     assert bench(*FEW, "--strict")[0] == 1
     monkeypatch.setattr("cocom.benchmark.run.checks_of", lambda cells: (Check("x", 2.0, 2.0),))
     assert bench(*FEW, "--strict")[0] == 0
+    monkeypatch.setattr("cocom.benchmark.run.checks_of", lambda cells: ())
+    assert bench(*FEW, "--strict")[0] == 1  # nothing was shown
 
 
 def test_an_interrupt_leaves_the_file_and_ends_with_130(bench, monkeypatch, tmp_path) -> None:

@@ -25,6 +25,9 @@ CELLS = [
     compress(16, 1.5, "straightforward"),
     cell("answer", "text", 8.0, passages=20),
     cell("answer", "rate 16", 2.0, passages=20),
+    cell("answer", "text", 7.0, passages=20, tokens=6),
+    cell("answer", "rate 16", 1.0, passages=20, tokens=6),
+    cell("answer", "text", 5.0, passages=20, way="straightforward"),
     cell("answer", "text", 4.0),
     cell("answer", "rate 16", 1.5),
     cell("answer", "text", 32.0, batch=16),
@@ -42,7 +45,13 @@ def test_every_claim_has_its_number_and_those_that_are_missed_stay() -> None:
     assert found == {
         "compressing at rate 4, times the straightforward way": (2.5, 2.0, True),
         "compressing at rate 16, times the straightforward way": (1.5, 2.0, False),
-        "answering from 20 passages at rate 16, times text": (4.0, 3.0, True),
+        "answering from 20 passages at rate 16, 6 tokens, times text": (7.0, 3.0, True),
+        "answering from 20 passages at rate 16, 32 tokens, times text": (4.0, 3.0, True),
+        "answering from 20 passages at rate 16, 32 tokens, times text the straightforward way": (
+            2.5,
+            3.0,
+            False,
+        ),
         "16 questions together, times one at a time (text)": (2.0, 3.0, False),
         "16 questions together, times one at a time (rate 16)": (6.0, 3.0, True),
         "streaming 1 at once, throughput beside not streaming": (

@@ -33,7 +33,7 @@ def test_the_default_grid_varies_one_axis_at_a_time_around_a_surface() -> None:
         if (p.what, p.way, p.context) == ("answer", "cocom", "rate 4")
     }
     surface = {(p, b, 32) for p in (1, 5, 20, 50) for b in (1, 16, 64)}
-    assert answers == surface | {(5, 1, 6), (5, 1, 128)}
+    assert answers == surface | {(p, 1, t) for p in (5, 20) for t in (6, 128)}
     assert all(p.batch == 1 for p in found if p.way == "straightforward")
     assert {p.batch for p in found if p.what == "stream"} == {1, 16}
     assert all(p.passages == 0 for p in found if p.context == "none")
@@ -45,7 +45,7 @@ def test_a_quick_run_leaves_options_that_were_given_as_they_are() -> None:
     assert quick(BenchmarkOptions()).rounds == 3
     kept = quick(BenchmarkOptions(rounds=9, passages=(7,)))
     assert (kept.rounds, kept.passages) == (9, (7,))
-    assert len(points(quick(BenchmarkOptions()), [16])) < 30
+    assert len(points(quick(BenchmarkOptions()), [16])) < 40
 
 
 def test_passages_are_uneven_fit_the_window_and_are_the_same_every_time() -> None:

@@ -24,6 +24,7 @@ SMALL = BenchmarkOptions(
     new_tokens=(2, 4),
     rounds=2,
     compressed=4,
+    store=False,
     floor_seconds=0.001,
 )
 
@@ -132,12 +133,20 @@ def test_after_a_run_answers_end_again() -> None:
     assert not heads
 
 
+def test_the_store_is_measured_too() -> None:
+    report = run_benchmark(few(store=True), model=tiny())
+    parts = {cell.notes["part"] for cell in report.cells if cell.what == "store"}
+    assert {"store.get", "store to first token", "answer from the store"} <= parts
+    assert report.checks[-1].name == "store to first token under 5 % of the answer"
+    assert "From the store on disk: milliseconds, rate 16, 2 passages" in table(report)
+
+
 def few(**changed):
     """One short answer as text, and what belongs to it."""
     return BenchmarkOptions(
         **{
             **{"model": "tiny", "rates": (16,), "passages": (2,), "batch": (1,), "rounds": 1},
-            **{"new_tokens": (2,), "compressed": 3, "floor_seconds": 0.001},
+            **{"new_tokens": (2,), "compressed": 3, "store": False, "floor_seconds": 0.001},
             **changed,
         }
     )

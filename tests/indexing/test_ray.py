@@ -78,7 +78,7 @@ def entries(store: DiskStore) -> dict[str, tuple[Any, ...]]:
             entry.contexts.text_tokens,
             entry.contexts.fingerprint,
             entry.contexts.embeddings.dtype,
-            entry.contexts.embeddings.numpy().tobytes(),
+            entry.contexts.embeddings.view(torch.uint8).numpy().tobytes(),
         )
         for id, entry in store.items()
         if entry.contexts is not None

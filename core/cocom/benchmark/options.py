@@ -37,6 +37,7 @@ class BenchmarkOptions:
         straightforward: Whether the straightforward way is measured too.
         surface: Whether answers are measured at all passages by all batches, and the straightforward way
             along all axes; else both near the base point only.
+        store: Whether the way from a store on disk to the first token is measured.
         floor_seconds: About how long a round of each floor takes.
     """
 
@@ -52,6 +53,7 @@ class BenchmarkOptions:
     compressed: int = 64
     straightforward: bool = True
     surface: bool = True
+    store: bool = True
     floor_seconds: float = 0.3
 
     def __post_init__(self) -> None:

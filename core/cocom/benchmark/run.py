@@ -80,7 +80,7 @@ def run_benchmark(
         floors = better(floors, measure_floors(*measure, **limits))  # type: ignore[arg-type]
     cells = session.cells(floors)
     checks: tuple[Check, ...] = ()
-    if not interrupted:
+    if options.store and not interrupted:
         tell("measuring the store")
         found, claims = store_cells(
             cocom,
