@@ -94,12 +94,15 @@ def test_the_setting_is_back_when_the_last_thread_leaves(monkeypatch: pytest.Mon
         assert entered.wait(10)
         assert precision() == "bf16"
         with usual_products():
-            assert precision() == before
-        assert precision() == "bf16"
-    assert precision() == "bf16"  # the other is still at it
+            assert precision() == "bf16"  # the other relies on it
+    assert precision() == "bf16"  # and is still at it
     leave.set()
     thread.join()
     assert precision() == before
+    with fast_products(CPU, torch.float32):
+        with usual_products():
+            assert precision() == before
+        assert precision() == "bf16"
     with pytest.raises(KeyError), fast_products(CPU, torch.float32):
         raise KeyError
     assert precision() == before

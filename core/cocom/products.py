@@ -162,16 +162,19 @@ class _OneDNN:
 
     @contextmanager
     def without(self) -> Iterator[None]:
-        """Not in what follows, though it is used around it."""
-        if not self._users:
-            yield
-            return
-        self._matmul.fp32_precision = self._before
+        """Not in what follows, though it is used around it; unless another thread relies on it.
+
+        What others compute, such as embeddings that are stored, must not round now one way and now another.
+        """
+        with self._lock:
+            alone = self._users == 1
+            if alone:
+                self._matmul.fp32_precision = self._before
         try:
             yield
         finally:
             with self._lock:
-                if self._users:
+                if alone and self._users:
                     self._matmul.fp32_precision = "bf16"
 
 
