@@ -276,7 +276,7 @@ def test_pieces_are_the_start_of_the_answer(model: Cocom, text: str, stops: list
     reader = model._reader
     options = GenerationOptions(stop=tuple(stops))
     ids = reader._generating._until_stop(model.backbone.text.encode_text(text), options)
-    ends = reader._ends
+    ends = reader.ends
     final = model.request("Who?", []).answer(ids, options, text=model.backbone.text, ends=ends).text
     pieces: AnswerText = reader.text_of(options)
     sent = ""

@@ -21,15 +21,19 @@ __all__ = ["ReadRequest", "Reader", "Watcher"]
 
 
 class Reader:
-    """Answers from prompts in which some passages are context embeddings."""
+    """Answers from prompts in which some passages are context embeddings.
+
+    Attributes:
+        ends: Tokens that end an answer.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         # The tokenizer's end of sequence and whatever else the checkpoint's own settings end on.
         ids = getattr(backbone.model.generation_config, "eos_token_id", None)
         extra = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
-        self._ends = frozenset({backbone.text.eos_id, *extra})
-        self._generating = GenerateRunner(backbone, self._ends)
+        self.ends = frozenset({backbone.text.eos_id, *extra})
+        self._generating = GenerateRunner(backbone, self.ends)
         self.configure()
 
     def configure(self, *, compile: bool = False, graphs: bool = True) -> None:
@@ -100,7 +104,7 @@ class Reader:
 
     def line(self, request: ReadRequest, options: GenerationOptions, watcher: Watcher) -> Line:
         """An answer to be written by `runner(options)`."""
-        return Line(request, options, watcher, text=self._backbone.text, ends=self._ends)
+        return Line(request, options, watcher, text=self._backbone.text, ends=self.ends)
 
     def text_of(self, options: GenerationOptions) -> AnswerText:
         """Makes text of an answer's tokens as they come."""

@@ -7,7 +7,7 @@ import torch
 
 from cocom import CocomConfig
 from cocom.benchmark import straightforward
-from cocom.benchmark.exact import check_lengths, end_ids, endless
+from cocom.benchmark.exact import check_lengths, endless
 from cocom.errors import ModelError
 from cocom.testing import tiny_cocom
 
@@ -60,7 +60,7 @@ def test_both_ways_end_where_the_model_ends() -> None:
     assert plain[-1] == third
     with endless(model):
         assert len(model.answer("Who?", PASSAGES, max_new_tokens=12).token_ids) == 12
-    assert end_ids(model) == {third, model.backbone.text.eos_id}
+    assert model._reader.ends == {third, model.backbone.text.eos_id}
 
 
 def test_a_checkpoint_s_own_generation_settings_change_neither_way() -> None:

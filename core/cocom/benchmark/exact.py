@@ -12,14 +12,7 @@ from cocom.engine import Cocom
 from cocom.errors import ModelError
 from cocom.passes import passes_of
 
-__all__ = ["check_lengths", "end_ids", "endless"]
-
-
-def end_ids(model: Cocom) -> frozenset[int]:
-    """Ids that end an answer: the tokenizer's, and those of the model's own settings."""
-    found = getattr(model.backbone.model.generation_config, "eos_token_id", None)
-    own = [] if found is None else [found] if isinstance(found, int) else list(found)
-    return frozenset({model.backbone.text.eos_id, *own})
+__all__ = ["check_lengths", "endless"]
 
 
 @contextmanager
@@ -29,7 +22,7 @@ def endless(model: Cocom) -> Iterator[None]:
         model.backbone
     ).usable()  # found out by comparing logits, of which some are infinite now
     head: Any = model.backbone.model.get_output_embeddings()
-    ends = torch.tensor(sorted(end_ids(model)), device=head.weight.device)
+    ends = torch.tensor(sorted(model._reader.ends), device=head.weight.device)
 
     def block(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
         return logits.index_fill_(-1, ends, float("-inf"))

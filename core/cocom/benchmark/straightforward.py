@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from cocom.benchmark.exact import end_ids
 from cocom.engine import Cocom
 from cocom.products import usual_products
 from cocom.requests import PassageLike
@@ -83,7 +82,7 @@ def answer(
         max_new_tokens: Most tokens.
     """
     backbone = model.backbone
-    ends = end_ids(model)
+    ends = model._reader.ends
     request = model.request(question, passages)
     row = ReadRow(request.prompt, [(c.windows, c.rate) for c in request.contexts])
     uniform = model.config.memory_positions == "uniform"

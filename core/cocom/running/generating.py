@@ -13,8 +13,9 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from cocom.backbone import Backbone
 from cocom.generation import GenerationOptions, before_stop, until_end
 from cocom.running.line import Line
+from cocom.running.request import with_contexts
 from cocom.running.runner import Take
-from cocom.splice import fill_slots, pack_prompts
+from cocom.splice import pack_prompts
 
 __all__ = ["GenerateRunner"]
 
@@ -67,10 +68,10 @@ class GenerateRunner:
 
     def _generate(self, lines: Sequence[Line]) -> list[list[int]]:
         backbone, options = self._backbone, lines[0].options
-        contexts = [part for line in lines for part in line.request.embeddings()]
+        requests = [line.request for line in lines]
         uniform = backbone.config.memory_positions == "uniform"
         batch = pack_prompts(
-            [line.request.row() for line in lines], backbone.pad_id, uniform=uniform, left=True
+            [request.row() for request in requests], backbone.pad_id, uniform=uniform, left=True
         ).to(backbone.device)
         with (
             torch.no_grad(),
@@ -78,15 +79,10 @@ class GenerateRunner:
             _seeded(options, backbone.device),
             self._own_settings_only(),
         ):
-            embeds = backbone.embed(batch.ids)
-            embeddings = (
-                torch.cat([c.to(embeds.device, embeds.dtype) for c in contexts])
-                if contexts
-                else embeds.new_empty((0, embeds.shape[-1]))
-            )
+            embeds = with_contexts(backbone.embed(batch.ids), batch.slot_index, requests)
             generator: Any = backbone.model
             output = generator.generate(
-                inputs_embeds=fill_slots(embeds, batch.slot_index, embeddings),
+                inputs_embeds=embeds,
                 attention_mask=batch.attention_mask,
                 generation_config=self._settings(options),
                 stopping_criteria=StoppingCriteriaList([_Rows(lines, self._stops_beam)]),

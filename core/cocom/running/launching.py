@@ -62,9 +62,7 @@ class Graphs:
                 self._graphs[size] = self._capture(inputs.clone(), width)
             except torch.OutOfMemoryError:
                 raise
-            except (
-                RuntimeError
-            ) as error:  # it waits for the device, for example to route to experts
+            except RuntimeError as error:  # the model waits for the device, say to route to experts
                 _log.warning(
                     "steps of this model cannot be captured and are launched plainly: %s", error
                 )

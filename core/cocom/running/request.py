@@ -15,7 +15,7 @@ from cocom.packing import EndToEnd, lay_prompts
 from cocom.splice import ReadRow, fill_slots
 from cocom.text_tokens import EncodedPrompt, TextTokens
 
-__all__ = ["BuiltPrompts", "ReadRequest", "build_prompts"]
+__all__ = ["BuiltPrompts", "ReadRequest", "build_prompts", "with_contexts"]
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,30 @@ def build_prompts(
     Raises:
         SlotMismatchError: Slots and context embeddings do not fit.
     """
-    contexts = [part for request in requests for part in request.embeddings()]
     uniform = backbone.config.memory_positions == "uniform"
     rows, following = lay_prompts(
         [request.row() for request in requests], backbone.pad_id, uniform=uniform, skip=skip
     )
     rows = rows.to(backbone.device)
-    embeds = backbone.embed(rows.ids)
-    if contexts:
-        embeddings = torch.cat([c.to(embeds.device, embeds.dtype) for c in contexts])
-        embeds = fill_slots(embeds[None], rows.places, embeddings)[0]
+    embeds = with_contexts(backbone.embed(rows.ids)[None], rows.places, requests)[0]
     return BuiltPrompts(rows, embeds, following)
+
+
+def with_contexts(
+    embeds: torch.Tensor, places: torch.Tensor, requests: Sequence[ReadRequest]
+) -> torch.Tensor:
+    """Input embeddings (B, T, H) with the requests' context embeddings in their slots.
+
+    Args:
+        embeds: Of the prompts.
+        places: Of their slots, as `fill_slots` takes them.
+        requests: In the order of their prompts.
+
+    Raises:
+        SlotMismatchError: Slots and context embeddings do not fit.
+    """
+    contexts = [part for request in requests for part in request.embeddings()]
+    if not contexts:
+        return embeds
+    embeddings = torch.cat([c.to(embeds.device, embeds.dtype) for c in contexts])
+    return fill_slots(embeds, places, embeddings)
