@@ -37,7 +37,7 @@ from cocom.batcher import MicroBatcher
 from cocom.errors import AnswerTimeoutError, InputError, PromptTooLongError, SlotMismatchError
 from cocom.job import Job
 from cocom.passes import passes_of
-from cocom.reader import ReadRequest
+from cocom.reader import ReadRequest, Request
 from cocom.running.line import Line
 from cocom.running.runner import Take
 from cocom.shared import default_store
@@ -188,7 +188,7 @@ def assert_stops(model: Cocom, steps: list[int]) -> None:
     assert len(steps) == done
 
 
-def alone(model: Cocom, request: ReadRequest, options: GenerationOptions = SHORT) -> Answer:
+def alone(model: Cocom, request: Request, options: GenerationOptions = SHORT) -> Answer:
     return model._reader.read([request], options)[0]
 
 

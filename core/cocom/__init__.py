@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cocom.config import CocomConfig, EncoderConfig, LoraSettings, PromptTemplate
     from cocom.contexts_file import load_contexts, save_contexts
-    from cocom.datatypes import Answer, ContextEmbeddings, Passage, Turn, Usage, Window
+    from cocom.datatypes import (
+        Answer,
+        ContextEmbeddings,
+        FusionScores,
+        Passage,
+        Turn,
+        Usage,
+        Window,
+    )
     from cocom.engine import Cocom
     from cocom.errors import CocomError
     from cocom.generation import GenerationOptions
@@ -43,6 +51,7 @@ _HOME = {
     "DiskStore": "cocom.store",
     "EncoderConfig": "cocom.config",
     "Entry": "cocom.store",
+    "FusionScores": "cocom.datatypes",
     "GenerationOptions": "cocom.generation",
     "LoraSettings": "cocom.config",
     "MemoryStore": "cocom.store",
@@ -69,6 +78,7 @@ __all__ = [
     "DiskStore",
     "EncoderConfig",
     "Entry",
+    "FusionScores",
     "GenerationOptions",
     "LoraSettings",
     "MemoryStore",

@@ -18,7 +18,7 @@ from cocom.errors import AnswerTimeoutError, InputError
 from cocom.forks import renew_after_fork
 from cocom.generation import GenerationOptions
 from cocom.job import Job
-from cocom.reader import Reader, ReadRequest
+from cocom.reader import Reader, Request
 from cocom.running.line import Line
 from cocom.running.runner import Runner
 from cocom.streaming import AnswerStream, AsyncAnswerStream, check_timeout, late
@@ -90,7 +90,7 @@ class MicroBatcher:
 
     def submit(
         self,
-        request: ReadRequest,
+        request: Request,
         options: GenerationOptions,
         on_token: Callable[[int], None] | None = None,
         *,
@@ -101,7 +101,7 @@ class MicroBatcher:
         Args:
             request: What to read.
             options: How to decode.
-            on_token: Told every token of the answer, in the reading thread; not with beam search.
+            on_token: Told every token of the answer, in the reading thread; not where it comes in one piece.
             timeout: Seconds to wait for room; None waits as long as it takes.
 
         Raises:
@@ -122,7 +122,7 @@ class MicroBatcher:
 
     def try_submit(
         self,
-        request: ReadRequest,
+        request: Request,
         options: GenerationOptions,
         on_token: Callable[[int], None] | None = None,
     ) -> Job | None:
@@ -137,7 +137,7 @@ class MicroBatcher:
 
     def run(
         self,
-        requests: Sequence[ReadRequest],
+        requests: Sequence[Request],
         options: GenerationOptions,
         *,
         timeout: float | None = None,
@@ -171,7 +171,7 @@ class MicroBatcher:
                 job.cancel()
 
     async def arun(
-        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+        self, request: Request, options: GenerationOptions, *, timeout: float | None = None
     ) -> Answer:
         """`run` for an event loop and one request: neither the loop nor a thread waits."""
         check_timeout(timeout)
@@ -184,15 +184,15 @@ class MicroBatcher:
             raise late(timeout) from error
 
     def stream(
-        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+        self, request: Request, options: GenerationOptions, *, timeout: float | None = None
     ) -> AnswerStream:
         """Read a request piece by piece; errors of the request at once, others while reading.
 
-        A beam search, whose text is known at its end only, is one piece.
+        A beam search and RAG-Sequence, whose text is known at its end only, are one piece.
         """
         check_timeout(timeout)
         self.check(request, options)
-        whole = options.beams > 1
+        whole = options.in_one_piece
         return AnswerStream(
             lambda told: self.submit(request, options, None if whole else told, timeout=timeout),
             self._reader.text_of(options),
@@ -200,26 +200,26 @@ class MicroBatcher:
         )
 
     def astream(
-        self, request: ReadRequest, options: GenerationOptions, *, timeout: float | None = None
+        self, request: Request, options: GenerationOptions, *, timeout: float | None = None
     ) -> AsyncAnswerStream:
         """`stream` for an event loop."""
         check_timeout(timeout)
         self.check(request, options)
-        whole = options.beams > 1
+        whole = options.in_one_piece
         return AsyncAnswerStream(
             lambda told: self.try_submit(request, options, None if whole else told),
             self._reader.text_of(options),
             timeout=timeout,
         )
 
-    def check(self, request: ReadRequest, options: GenerationOptions) -> None:
+    def check(self, request: Request, options: GenerationOptions) -> None:
         """Make sure that a request can be read; raises as `submit` does, before anything is queued."""
         if self._thread is threading.current_thread():
             raise InputError(
                 "an answer was asked for in the thread that reads, such as by a callback of another one, and "
                 "would wait for itself: ask in a thread of your own."
             )
-        self._reader.check_length(request, options)
+        self._reader.check(request, options)
 
     def _queue(self, job: Job) -> None:
         if self._closed:
@@ -284,7 +284,7 @@ class MicroBatcher:
         taken: list[Job] = []
         with self._changed:
             self._running = [job for job in self._running if not job.done()]
-            longest = max((line.request.rows for line in writing), default=0)
+            longest = max((line.rows for line in writing), default=0)
             first = writing[0].options if writing else None
             while self._waiting and len(writing) + len(taken) < self._max_batch:
                 job = self._waiting[0]

@@ -13,6 +13,7 @@ __all__ = [
     "Answer",
     "ContextEmbeddings",
     "FinishReason",
+    "FusionScores",
     "Passage",
     "Role",
     "Turn",
@@ -106,6 +107,21 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class FusionScores:
+    """What passages that are each read in a prompt of their own say of an answer, together.
+
+    Attributes:
+        log_probability: Of the answer's tokens, their end included; natural logarithm.
+        shares: How much of the answer each passage accounts for; together 1, empty without passages. By
+            sequence it is the probability p(z|x,y) that the passage is the one the answer came from; by token
+            the mean of that over the tokens.
+    """
+
+    log_probability: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Answer:
     """A generated answer.
 
@@ -114,9 +130,11 @@ class Answer:
         token_ids: The generated ids as they came, the end-of-sequence token included.
         finish_reason: "stop" (end of sequence or stop string) or "length" (`max_new_tokens`).
         usage: Rows read, tokens replaced, tokens generated.
+        fusion: How likely it is and what it rests on, if passages were read apart.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     usage: Usage
+    fusion: FusionScores | None = None

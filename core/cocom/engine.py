@@ -12,18 +12,21 @@ from cocom.backbone import Backbone
 from cocom.batcher import MicroBatcher
 from cocom.compressor import Compressor, WindowCompressor
 from cocom.config import CocomConfig
-from cocom.datatypes import Answer, ContextEmbeddings, Passage, Turn
+from cocom.datatypes import Answer, ContextEmbeddings, FusionScores, Passage, Turn
 from cocom.decoder_compressor import DecoderCompressor
 from cocom.encoder_compressor import EncoderCompressor
 from cocom.errors import InputError
 from cocom.fingerprint import fingerprint_of
-from cocom.generation import before_stop, generation_options
+from cocom.fusion.marginal import by_sequence, by_token
+from cocom.generation import Fusion, GenerationOptions, before_stop, generation_options
 from cocom.prompt import Slot, fill_template
-from cocom.reader import Reader, ReadRequest
+from cocom.reader import FusedRequest, Reader, ReadRequest, Request
 from cocom.requests import (
     PassageLike,
+    answer_ids,
     check_fingerprint,
     conversation_request,
+    fused_request,
     question_request,
 )
 from cocom.streaming import AnswerStream
@@ -318,27 +321,41 @@ class Cocom:
             progress=progress,
         )
 
-    def answer(self, question: str, passages: Sequence[PassageLike] = (), **options: Any) -> Answer:
+    def answer(
+        self,
+        question: str,
+        passages: Sequence[PassageLike] = (),
+        *,
+        scores: Sequence[float] | None = None,
+        **options: Any,
+    ) -> Answer:
         """Answer one question from any number of passages.
+
+        All passages stand in one prompt, unless `fusion` says that each is read in a prompt of its own; see
+        docs/rag-decoding.md.
 
         Args:
             question: What is asked.
             passages: Context embeddings and texts, in any order; none asks the model alone.
+            scores: The retriever's, one a passage, where passages are read apart: their softmax is how much
+                each counts. None finds all alike.
             **options: Fields of `GenerationOptions`, such as `max_new_tokens` or `stop`.
 
         Raises:
             FingerprintError: Context embeddings that another model made.
             PromptTooLongError: Prompt and answer do not fit the model.
             EmptyPassageError: A passage without text.
-            InputError: An empty question or a bad option.
+            InputError: An empty question, scores that do not fit, or a bad option.
         """
-        return self.answer_batch([question], [passages], **options)[0]
+        each = None if scores is None else [scores]
+        return self.answer_batch([question], [passages], scores=each, **options)[0]
 
     def answer_batch(
         self,
         questions: Sequence[str],
         passages: Sequence[Sequence[PassageLike]],
         *,
+        scores: Sequence[Sequence[float] | None] | None = None,
         batch_size: int = 16,
         **options: Any,
     ) -> list[Answer]:
@@ -350,6 +367,7 @@ class Cocom:
         Args:
             questions: What is asked.
             passages: Each question's passages.
+            scores: Each question's scores, as `answer` takes them.
             batch_size: Questions decoded at a time.
             **options: Fields of `GenerationOptions`.
 
@@ -365,18 +383,72 @@ class Cocom:
                 f"got {len(questions)} questions but {len(passages)} lists of passages: "
                 "pass one list a question (it may be empty)."
             )
-        requests = [self.request(q, p) for q, p in zip(questions, passages, strict=True)]
-        return self._reader.read(requests, generation_options(options), batch_size=batch_size)
+        if scores is not None and len(questions) != len(scores):
+            raise InputError(
+                f"got {len(questions)} questions but {len(scores)} lists of scores: pass one list a "
+                "question, or None for it."
+            )
+        settings = generation_options(options)
+        weights = [None] * len(questions) if scores is None else scores
+        requests = [
+            self.request_for(question, read, settings, weight)
+            for question, read, weight in zip(questions, passages, weights, strict=True)
+        ]
+        return self._reader.read(requests, settings, batch_size=batch_size)
 
     def stream(
-        self, question: str, passages: Sequence[PassageLike] = (), **options: Any
+        self,
+        question: str,
+        passages: Sequence[PassageLike] = (),
+        *,
+        scores: Sequence[float] | None = None,
+        **options: Any,
     ) -> AnswerStream:
         """Answer one question piece by piece; arguments and errors as `answer`.
 
-        Iterate over the result for the text; its `answer` has text and usage afterwards. A beam search is
-        one piece, since its text is known at the end only.
+        Iterate over the result for the text; its `answer` has text and usage afterwards. A beam search and
+        RAG-Sequence are one piece, since their text is known at the end only.
         """
-        return self.batcher.stream(self.request(question, passages), generation_options(options))
+        settings = generation_options(options)
+        return self.batcher.stream(self.request_for(question, passages, settings, scores), settings)
+
+    def score(
+        self,
+        question: str,
+        passages: Sequence[PassageLike],
+        answers: Sequence[str | Sequence[int]],
+        *,
+        scores: Sequence[float] | None = None,
+        fusion: Fusion = "rag-token",
+    ) -> list[FusionScores]:
+        """How likely given answers are: p(y|x), and what each passage contributes to it.
+
+        Args:
+            question: What is asked.
+            passages: As `answer`.
+            answers: Texts, tokenized as in training and ended; or token ids, such as an answer's.
+            scores: As `answer`.
+            fusion: How passages are put together; see `GenerationOptions`. "rag-sequence-fast", a way to
+                search, is the same as "rag-sequence" here.
+
+        Raises:
+            InputError: An answer that is neither text nor token ids; else as `answer`.
+        """
+        if isinstance(answers, str):
+            raise InputError("answers must be a sequence, got a single text: put it in a list.")
+        settings = GenerationOptions(fusion=fusion)
+        request = self.request_for(question, passages, settings, scores)
+        if isinstance(request, ReadRequest):
+            request = FusedRequest((request,), (0.0,), (), 0)
+        ids = [answer_ids(self.backbone, answer, i) for i, answer in enumerate(answers)]
+        found: list[FusionScores] = []
+        for table in self._reader.tables(request, ids) if ids else []:
+            if settings.by_sequence:
+                scored = by_sequence(request.prior, [sum(tokens) for tokens in table])
+            else:
+                scored = by_token(request.prior, list(zip(*table, strict=True)))
+            found.append(request.scores(*scored))
+        return found
 
     def chat(self, turns: str | Sequence[Turn], **options: Any) -> Answer:
         """Continue a conversation in which any turn may hold context embeddings.
@@ -483,6 +555,27 @@ class Cocom:
     def request(self, question: str, passages: Sequence[PassageLike]) -> ReadRequest:
         """Build the prompt of a question: token ids, slots, and the embeddings to put there."""
         return question_request(self.backbone, self.fingerprint, question, passages)
+
+    def request_for(
+        self,
+        question: str,
+        passages: Sequence[PassageLike],
+        options: GenerationOptions,
+        scores: Sequence[float] | None = None,
+    ) -> Request:
+        """Build the prompt of a question, or one for each passage, as `options.fusion` says.
+
+        Raises:
+            InputError: Scores without passages that are read apart; else as `answer`.
+        """
+        if options.fusion != "concat":
+            return fused_request(self.backbone, self.fingerprint, question, passages, scores)
+        if scores is not None:
+            raise InputError(
+                "scores weigh passages that are read apart, but fusion is 'concat', which reads them in one "
+                "prompt: set fusion to 'rag-token' or 'rag-sequence', or leave scores out."
+            )
+        return self.request(question, passages)
 
     def chat_request(self, turns: str | Sequence[Turn]) -> ReadRequest:
         """Build the prompt of a conversation; errors as `chat`."""

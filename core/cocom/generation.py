@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from cocom.errors import InputError
 
 __all__ = [
+    "Fusion",
     "GenerationOptions",
     "before_stop",
     "call_options",
@@ -17,6 +19,9 @@ __all__ = [
     "until_end",
 ]
 
+Fusion = Literal["concat", "rag-token", "rag-sequence", "rag-sequence-fast"]
+"""How passages are put together: in one prompt, or each in its own (RAG, arXiv 2005.11401)."""
+
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "max_new_tokens": (int,),
     "temperature": (int, float),
@@ -24,6 +29,7 @@ _OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "top_k": (int,),
     "seed": (int, type(None)),
     "beams": (int,),
+    "length_penalty": (int, float, type(None)),
 }
 
 
@@ -39,6 +45,10 @@ class GenerationOptions:
         seed: Makes sampling repeatable; None draws from torch's global generator.
         beams: Beams of beam search; 1 is none.
         stop: An answer ends before the first of these strings.
+        fusion: How passages are put together. "concat" reads all in one prompt; "rag-token", "rag-sequence"
+            and "rag-sequence-fast" read each in a prompt of its own and weigh what these say.
+        length_penalty: Answers that a search has found are compared by log-probability / tokens ** this.
+            None takes 1 with "concat", as transformers does, and else 0: the probability itself.
     """
 
     max_new_tokens: int = 64
@@ -48,6 +58,8 @@ class GenerationOptions:
     seed: int | None = None
     beams: int = 1
     stop: tuple[str, ...] = ()
+    fusion: Fusion = "concat"
+    length_penalty: float | None = None
 
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
@@ -74,6 +86,27 @@ class GenerationOptions:
             )
         if "" in self.stop:
             raise InputError("stop holds an empty string, which would end every answer at once.")
+        if not math.isfinite(self.length_penalty or 0):
+            raise InputError(f"length_penalty must be finite, got {self.length_penalty}.")
+        if self.fusion not in get_args(Fusion):
+            raise InputError(
+                f"fusion must be one of {', '.join(get_args(Fusion))}, got {self.fusion!r}."
+            )
+        if self.by_sequence and self.temperature > 0:
+            raise InputError(
+                f"fusion {self.fusion!r} searches for the likeliest answer and draws none, but temperature "
+                f"is {self.temperature}: set it to 0, or fusion to 'rag-token'."
+            )
+
+    @property
+    def by_sequence(self) -> bool:
+        """Whether whole answers are weighed, rather than tokens."""
+        return self.fusion in ("rag-sequence", "rag-sequence-fast")
+
+    @property
+    def in_one_piece(self) -> bool:
+        """Whether an answer's text is known only when all of it is."""
+        return self.beams > 1 or self.by_sequence
 
 
 def generation_options(values: Mapping[str, Any]) -> GenerationOptions:
@@ -97,12 +130,13 @@ def generation_options(values: Mapping[str, Any]) -> GenerationOptions:
 def call_options(values: Mapping[str, Any]) -> dict[str, Any]:
     """A framework's names for options, as `CocomView.reply` calls them, without those that are None.
 
-    Stop strings are left to the caller.
+    Stop strings are left to the caller; a conversation's passages stand in one prompt, so there is no fusion.
 
     Raises:
         InputError: A name that no option has.
     """
-    names = {name: name for name in GenerationOptions.__dataclass_fields__ if name != "stop"}
+    left_out = ("stop", "fusion")
+    names = {n: n for n in GenerationOptions.__dataclass_fields__ if n not in left_out}
     names |= {"max_tokens": "max_new_tokens", "timeout": "timeout"}
     for name in values:
         if name not in names:

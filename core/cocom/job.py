@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 
 from cocom.datatypes import Answer
 from cocom.generation import GenerationOptions
-from cocom.reader import ReadRequest, Watcher
+from cocom.reader import Request, Watcher
 from cocom.streaming import AnswerFuture
 
 __all__ = ["Job"]
@@ -23,7 +23,7 @@ class Job(AnswerFuture):
 
     def __init__(
         self,
-        request: ReadRequest,
+        request: Request,
         options: GenerationOptions,
         on_token: Callable[[int], None] | None = None,
     ) -> None:

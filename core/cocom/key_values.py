@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 __all__ = ["HeadKeyValues", "SlotKeyValues"]
@@ -95,6 +97,22 @@ class SlotKeyValues:
         for keys, values in self._layers.values():
             for part in (keys, values):
                 part[target, :, :rows].copy_(part[source, :, :rows])
+                part[target, :, rows:] = 0
+
+    def arrange(self, sources: Sequence[int], rows: int) -> None:
+        """Let the first slots go on with what others hold.
+
+        Args:
+            sources: The slot that each of the first slots takes the place of; several may take one's.
+            rows: How many of its first rows to put there.
+        """
+        moved = [(source, target) for target, source in enumerate(sources) if source != target]
+        if not moved:
+            return
+        for parts in self._layers.values():
+            for part in parts:
+                source, target = torch.tensor(moved, device=part.device).T
+                part[target, :, :rows] = part[source, :, :rows]
                 part[target, :, rows:] = 0
 
     def clear(self, slots: slice) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import get_args
 
 from cocom.backbone import Backbone
 from cocom.datatypes import ContextEmbeddings, Passage, Role, Turn
 from cocom.errors import EmptyPassageError, FingerprintError, InputError
+from cocom.fusion.marginal import log_prior
 from cocom.prompt import Slot, UserText, build_prompt
-from cocom.reader import ReadRequest
+from cocom.reader import FusedRequest, ReadRequest
 from cocom.turns import LaidTurn, lay_out_turns
 
-__all__ = ["PassageLike", "check_fingerprint", "conversation_request", "question_request"]
+__all__ = [
+    "PassageLike",
+    "answer_ids",
+    "check_fingerprint",
+    "conversation_request",
+    "fused_request",
+    "question_request",
+]
 
 PassageLike = str | Passage | ContextEmbeddings
 """A passage to read: text is read as text, context embeddings through their slots."""
@@ -28,19 +37,58 @@ def question_request(
         EmptyPassageError: A passage without text.
         InputError: An empty question, or passages that are none.
     """
+    return _laid_out(backbone, question, _checked(fingerprint, question, passages))
+
+
+def fused_request(
+    backbone: Backbone,
+    fingerprint: str,
+    question: str,
+    passages: Sequence[PassageLike],
+    scores: Sequence[float] | None = None,
+) -> FusedRequest:
+    """Lay out one question with each passage in a prompt of its own.
+
+    Args:
+        backbone: Reads.
+        fingerprint: Of the model.
+        question: What is asked.
+        passages: Context embeddings and texts; without any, the question alone is one prompt.
+        scores: The retriever's, one a passage; see `log_prior`. Passages whose score is -inf are not read.
+
+    Raises:
+        FingerprintError: Context embeddings that another model made.
+        EmptyPassageError: A passage without text.
+        InputError: An empty question, passages that are none, or scores that cannot be.
+    """
+    checked = _checked(fingerprint, question, passages)
+    prior = log_prior(scores, len(checked))
+    if not checked:
+        return FusedRequest((_laid_out(backbone, question, []),), (0.0,), (), 0)
+    places = tuple(i for i, weight in enumerate(prior) if weight > -math.inf)
+    return FusedRequest(
+        tuple(_laid_out(backbone, question, [checked[i]]) for i in places),
+        tuple(prior[i] for i in places),
+        places,
+        len(checked),
+    )
+
+
+def _checked(
+    fingerprint: str, question: str, passages: Sequence[PassageLike]
+) -> list[str | ContextEmbeddings]:
+    """Passages that can be read, as texts and context embeddings."""
     if not isinstance(question, str) or not question.strip():
         raise InputError(f"question must be a text that asks something, got {question!r}.")
     if isinstance(passages, str | Passage | ContextEmbeddings):
         raise InputError(
             f"passages must be a sequence, got a single {type(passages).__name__}: put it in a list."
         )
-    contexts: list[ContextEmbeddings] = []
-    parts: list[UserText | Slot] = []
+    checked: list[str | ContextEmbeddings] = []
     for i, passage in enumerate(passages):
         if isinstance(passage, ContextEmbeddings):
             check_fingerprint(fingerprint, passage, i)
-            parts.append(Slot(len(contexts)))
-            contexts.append(passage)
+            checked.append(passage)
             continue
         text = passage.text if isinstance(passage, Passage) else passage
         if not isinstance(text, str):
@@ -51,7 +99,21 @@ def question_request(
             raise EmptyPassageError(
                 f"passage {i} has no text to read, got {text[:20]!r}: leave it out."
             )
-        parts.append(UserText(text))
+        checked.append(text)
+    return checked
+
+
+def _laid_out(
+    backbone: Backbone, question: str, passages: Sequence[str | ContextEmbeddings]
+) -> ReadRequest:
+    contexts: list[ContextEmbeddings] = []
+    parts: list[UserText | Slot] = []
+    for passage in passages:
+        if isinstance(passage, str):
+            parts.append(UserText(passage))
+        else:
+            parts.append(Slot(len(contexts)))
+            contexts.append(passage)
     pieces = build_prompt(backbone.config.prompt, question.strip(), parts, backbone.render_chat)
     return ReadRequest(backbone.text.encode(pieces), tuple(contexts))
 
@@ -98,6 +160,27 @@ def conversation_request(
         laid.append(LaidTurn(turn.role, tuple(parts)))
     pieces = lay_out_turns(backbone.config.prompt, laid, backbone.render_chat)
     return ReadRequest(backbone.text.encode(pieces), tuple(contexts))
+
+
+def answer_ids(backbone: Backbone, answer: str | Sequence[int], index: int) -> list[int]:
+    """Tokens of a given answer: of a text as in training, with the end of sequence behind it.
+
+    Raises:
+        InputError: Neither a text nor token ids of the model.
+    """
+    if isinstance(answer, str):
+        prefix = backbone.config.prompt.answer_prefix
+        return [*backbone.text.encode_text(prefix + answer.strip()), backbone.text.eos_id]
+    size = backbone.text.vocabulary_size
+    good = isinstance(answer, Sequence) and all(
+        isinstance(i, int) and not isinstance(i, bool) and 0 <= i < size for i in answer
+    )
+    if not good or not answer:
+        raise InputError(
+            f"answer {index} must be a text, or at least one token id from 0 to {size - 1}, got "
+            f"{answer!r:.80}."
+        )
+    return list(answer)
 
 
 def check_fingerprint(fingerprint: str, contexts: ContextEmbeddings, index: int) -> None:

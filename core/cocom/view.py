@@ -22,9 +22,9 @@ from cocom.errors import (
     MissingContextError,
     PromptTooLongError,
 )
-from cocom.generation import generation_options
+from cocom.generation import GenerationOptions, generation_options
 from cocom.keeping import keep, made_ready
-from cocom.reader import ReadRequest
+from cocom.reader import ReadRequest, Request
 from cocom.references import (
     Reference,
     Signer,
@@ -250,6 +250,20 @@ class CocomView:
         """Lay out one question as `Cocom.answer` does, within the view's limits."""
         self._check_count(sum(isinstance(p, ContextEmbeddings) for p in passages))
         return self._within_rows(self.model.request(question, passages))
+
+    def request_for(
+        self,
+        question: str,
+        passages: Sequence[PassageLike],
+        options: GenerationOptions,
+        scores: Sequence[float] | None = None,
+    ) -> Request:
+        """As `Cocom.request_for`, within the view's limits; of several prompts, each has `max_rows`."""
+        self._check_count(sum(isinstance(p, ContextEmbeddings) for p in passages))
+        request = self.model.request_for(question, passages, options, scores)
+        for prompt in [request] if isinstance(request, ReadRequest) else request.prompts:
+            self._within_rows(prompt)
+        return request
 
     def _check_count(self, count: int) -> None:
         if count > self._max_references:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 
@@ -23,9 +24,36 @@ from cocom.running.runner import Take
 from cocom.running.sampling import next_tokens
 from cocom.running.steps import Steps
 
-__all__ = ["DecodingRunner"]
+__all__ = ["DecodingRunner", "Writing"]
 
 _PROMPT_ROWS = 8192  # read in one pass
+
+
+class Writing(Protocol):
+    """The lines of one run.
+
+    Attributes:
+        failed: What could not be written with others, and can be tried alone.
+    """
+
+    failed: list[Line]
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """What is being written."""
+        ...
+
+    def join(self, lines: Sequence[Line]) -> None:
+        """Read prompts and write the first token of each answer."""
+        ...
+
+    def step(self) -> None:
+        """Write one more token of each answer."""
+        ...
+
+    def tell(self) -> None:
+        """Tell what has become of lines that are over."""
+        ...
 
 
 class DecodingRunner:
@@ -53,7 +81,7 @@ class DecodingRunner:
     def run(self, take: Take) -> None:
         """As `Runner.run`."""
         steps = self._taken_steps()
-        writing = _Writing(self._backbone, self._heads, steps)
+        writing = self._begin(steps)
         alone: deque[Line] = deque()
         generation = self._generation
         more = True
@@ -84,6 +112,9 @@ class DecodingRunner:
         if generation == self._generation:
             self._free.append(steps)
 
+    def _begin(self, steps: Steps) -> Writing:
+        return _Writing(self._backbone, self._heads, steps)
+
     def forget(self) -> None:
         """Drop what was computed with weights that have changed."""
         self._heads.clear()
@@ -106,12 +137,7 @@ class DecodingRunner:
 
 
 class _Writing:
-    """The lines of one run, each in the slot of its number.
-
-    Attributes:
-        lines: What is being written.
-        failed: What could not be written with others, and can be tried alone.
-    """
+    """The lines of one run, each in the slot of its number; see `Writing`."""
 
     def __init__(self, backbone: Backbone, heads: SharedHeads, steps: Steps) -> None:
         self.lines: list[Line] = []
@@ -124,7 +150,7 @@ class _Writing:
         self._steps = steps
 
     def join(self, lines: Sequence[Line]) -> None:
-        """Read prompts and write the first token of each answer."""
+        """As `Writing`."""
         group: list[Line] = []
         rows = 0
         for line in lines:
@@ -143,7 +169,7 @@ class _Writing:
             self._try_reading(group)
 
     def tell(self) -> None:
-        """Tell what has become of lines that are over."""
+        """As `Writing`."""
         for line in self._over:
             line.tell()
         self._over.clear()
@@ -172,7 +198,7 @@ class _Writing:
         self._write(logits, first)
 
     def step(self) -> None:
-        """Write one more token of each answer."""
+        """As `Writing`."""
         try:
             ids = [line.ids[-1] for line in self.lines]
             logits = self._steps.step(ids, self._positions, self._lengths)

@@ -96,6 +96,7 @@ class GenerateRunner:
         settings: dict[str, Any] = {
             "max_new_tokens": options.max_new_tokens,
             "num_beams": options.beams,
+            "length_penalty": 1.0 if options.length_penalty is None else options.length_penalty,
             "do_sample": sampling,
             "eos_token_id": sorted(self._ends),
             "pad_token_id": self._backbone.pad_id,

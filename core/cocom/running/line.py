@@ -81,6 +81,11 @@ class Line:
         self._text = AnswerText(self._tokens, self.options.stop) if self.options.stop else None
 
     @property
+    def rows(self) -> int:
+        """All rows that are read for it."""
+        return self.request.rows
+
+    @property
     def told(self) -> bool:
         """Whether somebody has seen a token, so that it cannot be read again."""
         return self._watcher.on_token is not None and bool(self.ids)
@@ -126,6 +131,7 @@ class Line:
         if self._error is not None:
             self._watcher.on_error(self._error)
             return
-        self._watcher.on_answer(
-            self.request.answer(self.ids, self.options, text=self._tokens, ends=self._ends)
-        )
+        self._watcher.on_answer(self._answer())
+
+    def _answer(self) -> Answer:
+        return self.request.answer(self.ids, self.options, text=self._tokens, ends=self._ends)

@@ -131,6 +131,24 @@ class Steps:
         """Put the rows of one slot into another."""
         self._kept.move(source, target, rows)
 
+    def arrange(self, sources: Sequence[int], rows: int, room: int) -> None:
+        """Let the first slots go on with what others hold.
+
+        Args:
+            sources: The slot that each of the first slots takes the place of; several may take one's.
+            rows: Rows of the longest of them.
+            room: As `read`.
+        """
+        slots = max(len(sources), *(source + 1 for source in sources))
+        if self._kept.reserve(*self._sizes(slots, room)) and self._launch is not None:
+            self._launch.forget()
+        self._kept.arrange(sources, rows)
+
+    @property
+    def kept(self) -> SlotKeyValues:
+        """The keys and values of all slots."""
+        return self._kept
+
     def rest(self, *, all: bool = False) -> None:
         """Let go of keys and values that nothing relies on.
 
