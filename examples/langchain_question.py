@@ -1,19 +1,22 @@
 """Ask documents a question through LangChain; the numbered lines are what cocom changes in a chain."""
 
-from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import RunnablePassthrough
 
 from cocom import Cocom
 from cocom.asking import load_passages
 from cocom.retrieval import BM25Retriever
-from langchain_cocom import ChatCocom, CocomDocumentCompressor, format_documents, question_prompt
+from langchain_cocom import (
+    ChatCocom,
+    CocomDocumentCompressor,
+    PassageRetriever,
+    format_documents,
+    question_prompt,
+)
 
 model = Cocom.from_pretrained("cocom-tiny")
 index = BM25Retriever(load_passages(model, ["core/cocom/samples/documents"]))
-retriever = RunnableLambda(  # stands for the retriever you have
-    lambda question: [Document(hit.passage.text) for hit in index.retrieve(question, k=5)]
-)
+retriever = PassageRetriever(retriever=index, k=5)  # or the one you have
 retriever = retriever | CocomDocumentCompressor(engine=model, compression_rate=4)  # 1
 prompt = question_prompt(model)  # 2: the prompt this model was trained with; or keep yours
 llm = ChatCocom(engine=model)  # 3

@@ -22,7 +22,9 @@ from langchain_cocom.corpus import passages_of
 from langchain_cocom.documents import CocomDocumentCompressor, CocomDocumentTransformer
 from langchain_cocom.expand import ExpandContexts
 from langchain_cocom.llms import CocomLLM
+from langchain_cocom.passage_retriever import PassageRetriever
 from langchain_cocom.prompts import format_documents, question_prompt
+from langchain_cocom.reranker import PassageReranker
 from langchain_cocom.retrievers import CocomRetriever
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "CocomRetrievalChain",
     "CocomRetriever",
     "ExpandContexts",
+    "PassageReranker",
+    "PassageRetriever",
     "format_documents",
     "passages_of",
     "question_prompt",

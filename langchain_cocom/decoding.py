@@ -7,9 +7,10 @@ import hashlib
 from typing import Any
 
 from langchain_core.utils import from_env
-from pydantic import AliasChoices, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, ConfigDict, Field, SecretStr, model_validator
 
 from cocom import Answer, CocomView
+from cocom.errors import InputError
 from cocom.generation import call_options
 from cocom.opening import name_of
 from cocom.shared import loaded
@@ -17,7 +18,16 @@ from langchain_cocom.bound import BoundToModel
 
 __all__ = ["Decoding", "usage_of"]
 
-_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "beams", "timeout")
+_OPTIONS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "beams",
+    "length_penalty",
+    "timeout",
+)
 _IGNORED = ("stream", "ls_structured_output_format")  # what LangChain passes for itself
 
 
@@ -35,6 +45,7 @@ class Decoding(BoundToModel):
         top_k: Keep this many tokens; 0 keeps all (sampling only).
         seed: Makes sampling repeatable.
         beams: Beams of beam search; 1 is none.
+        length_penalty: Compares answers of a search; see `GenerationOptions`.
         stop: An answer ends before the first of these strings.
         timeout: Seconds an answer may take.
         max_retries: For callers that give it to every model; nothing here fails by chance.
@@ -56,12 +67,20 @@ class Decoding(BoundToModel):
     top_k: int = 0
     seed: int | None = None
     beams: int = 1
+    length_penalty: float | None = None
     stop: str | list[str] | None = Field(
         default=None, validation_alias=AliasChoices("stop", "stop_sequences")
     )
     timeout: float | None = Field(default=None, gt=0)
     max_retries: int | None = None
     api_key: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_fusion(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "fusion" in values and "fusion" not in cls.model_fields:
+            raise _one_prompt()
+        return values
 
     def _source(self) -> Any:
         return self.model if self.engine is None else self.engine
@@ -79,6 +98,8 @@ class Decoding(BoundToModel):
 
     def _options(self, stop: str | list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
         """Options of one call: the fields, and over them what the call gives."""
+        if "fusion" in given:
+            raise _one_prompt()
         own = {name: getattr(self, name) for name in _OPTIONS}
         given = {k: v for k, v in given.items() if k not in ("model", *_IGNORED)}
         texts = self.stop or () if stop is None else stop
@@ -126,3 +147,10 @@ def usage_of(answer: Answer) -> dict[str, Any]:
         "context_rows": answer.usage.context_rows,
         "replaced_tokens": answer.usage.replaced_tokens,
     }
+
+
+def _one_prompt() -> InputError:
+    return InputError(
+        "fusion reads each passage in a prompt of its own, but what is given here is one prompt: use "
+        "CocomRetrievalChain(fusion=...)."
+    )

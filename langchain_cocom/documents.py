@@ -12,27 +12,17 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, model_validator
 
 from cocom.errors import InputError, MissingContextError
+from cocom.hard_writer import original_of, recovered
 from cocom.references import escape
 from cocom.writer import PassageWriter, WrittenPassage
 from langchain_cocom.bound import BoundToModel
+from langchain_cocom.methods import WithMethod
 
 __all__ = ["CocomDocumentCompressor", "CocomDocumentTransformer"]
 
 
-class _Compressing(BoundToModel):
-    """What compressor and transformer have in common.
-
-    Attributes:
-        compression_rate: Passage tokens per embedding; None takes the model's first rate.
-        batch_tokens: Rows in one forward pass, padding included.
-    """
-
-    compression_rate: int | None = None
-    batch_tokens: int = Field(default=8192, ge=1)
-
-
 class CocomDocumentCompressor(
-    _Compressing, BaseDocumentCompressor, RunnableSerializable[Sequence[Document], list[Document]]
+    WithMethod, BaseDocumentCompressor, RunnableSerializable[Sequence[Document], list[Document]]
 ):
     """Puts a reference in the place of each document's text; a Cocom model reads it as embeddings.
 
@@ -40,13 +30,18 @@ class CocomDocumentCompressor(
     documents are new ones, in the same order, with their ids and metadata. `restore_documents` gives
     their texts back. Put it last: a splitter behind it would cut references apart.
 
+    With a hard `method` it leaves out tokens of the texts instead, which any language model can read.
+    The documents come in the order that the method gives them, and those of which nothing stays are
+    left out: the metadata of the others tell how many, and so does the log.
+
     Attributes:
-        as_text: The best this many documents stay text, the first ones being the best.
-        min_tokens: Documents with fewer tokens stay text.
+        as_text: The best this many documents stay text, the first ones being the best ("cocom").
+        min_tokens: Documents with fewer tokens stay text ("cocom").
         metadata_key: Where the metadata tell what became of the text.
         keep_text: Whether the original text stays in the "store" only, or also in the "metadata".
         on_error: What becomes of a document that cannot be compressed: "raise", or "passthrough" leaves it as
-            text.
+            text ("cocom").
+        batch_tokens: Rows in one forward pass, padding included ("cocom").
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -56,12 +51,13 @@ class CocomDocumentCompressor(
     metadata_key: str = "cocom"
     keep_text: Literal["store", "metadata"] = "store"
     on_error: Literal["raise", "passthrough"] = "raise"
+    batch_tokens: int = Field(default=8192, ge=1)
 
     @property
     def _writer(self) -> PassageWriter:
         return PassageWriter(
             self.view,
-            self.compression_rate,
+            self._soft_rate,
             self.as_text,
             self.min_tokens,
             self.on_error,
@@ -70,18 +66,21 @@ class CocomDocumentCompressor(
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not isinstance(self.engine, str):  # a name is loaded when it is needed
+        if self._is_hard:
+            _ = self._hard_writer
+        elif not isinstance(self.engine, str):  # a name is loaded when it is needed
             _ = self._writer
         return self
 
     def compress_documents(
         self, documents: Sequence[Document], query: str | None = None, callbacks: Callbacks = None
     ) -> list[Document]:
-        """Compress documents; `query` matters to models that compress for a question only.
+        """Compress documents; `query` matters to models and methods that compress for a question only.
 
         Raises:
             CocomError: A document cannot be compressed, if that is to be raised.
-            InputError: Something that is no document, or metadata that have `metadata_key` already.
+            InputError: Something that is no document, metadata that have `metadata_key` already, or no
+                `query` for a method that needs one.
         """
         for i, document in enumerate(documents):
             if not isinstance(document, Document):
@@ -89,6 +88,8 @@ class CocomDocumentCompressor(
                     f"document {i} must be a Document, got {type(document).__name__}: give what a retriever "
                     "found."
                 )
+        if self._is_hard:
+            return self._shortened(documents, query)
         done = [self._is_compressed(doc) for doc in documents]
         texts = [
             doc.page_content for doc, is_done in zip(documents, done, strict=True) if not is_done
@@ -128,6 +129,40 @@ class CocomDocumentCompressor(
         """
         return [self._restored(doc) for doc in documents]
 
+    def recover(self, answer: str, documents: Sequence[Document]) -> str:
+        """An answer in which what was quoted from shortened documents reads as it does in their texts.
+
+        For answers of a model that read what a hard method left. As a step of a chain:
+        `RunnableLambda(lambda out: compressor.recover(out["answer"], out["context"]))`.
+
+        Args:
+            answer: What the model said.
+            documents: What it read, as this compressor gave them.
+
+        Raises:
+            MissingContextError: A text that neither metadata nor store has.
+        """
+        notes = [doc.metadata.get(self.metadata_key) for doc in documents]
+        passages = [
+            (doc.page_content, self._original(note), note)
+            for doc, note in zip(documents, notes, strict=True)
+            if isinstance(note, dict) and "spans" in note
+        ]
+        return recovered(answer, passages)
+
+    def _shortened(self, documents: Sequence[Document], query: str | None) -> list[Document]:
+        """Documents of which a hard method left out tokens."""
+        for i, document in enumerate(documents):
+            self._check_free(document)
+            notes = [note for note in document.metadata.values() if isinstance(note, dict)]
+            if any(note.get("reference") == document.page_content for note in notes):
+                raise InputError(
+                    f"document {i} is a reference to context embeddings, which has no tokens to leave out: "
+                    f"put method {self.method!r} before what compressed it."
+                )
+        written = self._hard_writer.write([doc.page_content for doc in documents], query=query)
+        return [self._noted(documents[one.index], one.text, one.note) for one in written]
+
     def _is_compressed(self, document: Document) -> bool:
         """Whether this was done before; what a document says of itself is not enough."""
         note = document.metadata.get(self.metadata_key)
@@ -137,7 +172,7 @@ class CocomDocumentCompressor(
             and self.view.is_reference(document.page_content)
         )
 
-    def _rewritten(self, document: Document, written: WrittenPassage) -> Document:
+    def _check_free(self, document: Document) -> None:
         note = document.metadata.get(self.metadata_key)
         if isinstance(note, dict) and "reference" in note:
             raise InputError(
@@ -149,20 +184,26 @@ class CocomDocumentCompressor(
                 f"the metadata of a document have a {self.metadata_key!r} already: choose another "
                 "metadata_key for what the compressor notes."
             )
-        note = {"compressed": written.reference is not None}
+
+    def _rewritten(self, document: Document, written: WrittenPassage) -> Document:
+        self._check_free(document)
+        note: dict[str, Any] = {"compressed": written.reference is not None}
         if written.reference is not None:
             note |= {
                 "reference": written.text,
                 "id": written.reference.id,
                 "slots": written.reference.slots,
-                "rate": self.view.model.config.check_rate(self.compression_rate),
+                "rate": self.view.model.config.check_rate(self._soft_rate),
             }
         else:
             note["reason"] = written.reason
+        return self._noted(document, written.text, note)
+
+    def _noted(self, document: Document, text: str, note: dict[str, Any]) -> Document:
         if self.keep_text == "metadata":
-            note["text"] = escape(document.page_content)
+            note = {**note, "text": escape(document.page_content)}
         metadata = {**_escaped(document.metadata), self.metadata_key: note}
-        return document.model_copy(update={"page_content": written.text, "metadata": metadata})
+        return document.model_copy(update={"page_content": text, "metadata": metadata})
 
     def _restored(self, document: Document) -> Document:
         metadata = dict(document.metadata)
@@ -171,27 +212,37 @@ class CocomDocumentCompressor(
             return document
         text = document.page_content
         if note.get("compressed"):
-            try:
-                text = "".join(self.view.originals(text))
-            except MissingContextError:
-                if "text" not in note:
-                    raise
-                text = note["text"]
+            text = self._original(note, text)
         return document.model_copy(update={"page_content": text, "metadata": metadata})
 
+    def _original(self, note: dict[str, Any], text: str = "") -> str:
+        """The whole text of a document, by its note and the reference in its place."""
+        try:
+            if "method" in note:
+                return original_of(note, self.namespace)
+            return "".join(self.view.originals(text))
+        except MissingContextError:
+            if "text" not in note:
+                raise
+            return str(note["text"])
 
-class CocomDocumentTransformer(_Compressing, BaseDocumentTransformer):
+
+class CocomDocumentTransformer(BoundToModel, BaseDocumentTransformer):
     """Compresses a corpus beforehand: the texts stay, embeddings go into the store, an id into the metadata.
 
     Run it over what you put into a vector store; at question time the `CocomDocumentCompressor` finds the
     embeddings ready. Only the id is written, so keys can change later.
 
     Attributes:
+        compression_rate: Passage tokens per embedding; None takes the model's first rate.
+        batch_tokens: Rows in one forward pass, padding included.
         metadata_key: Where the id goes.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
+    compression_rate: int | None = None
+    batch_tokens: int = Field(default=8192, ge=1)
     metadata_key: str = "cocom_id"
 
     def transform_documents(

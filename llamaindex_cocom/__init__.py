@@ -18,16 +18,22 @@ from llamaindex_cocom.corpus import passages_of
 from llamaindex_cocom.errors import CocomLLMError
 from llamaindex_cocom.llm import CocomLLM
 from llamaindex_cocom.nodes import CompressedNode
+from llamaindex_cocom.passage_retriever import PassageRetriever
 from llamaindex_cocom.postprocessor import CocomNodePostprocessor
 from llamaindex_cocom.prompts import configure_settings, make_prompt_helper, question_prompt
+from llamaindex_cocom.reranker import PassageReranker
+from llamaindex_cocom.synthesizer import CocomSynthesizer
 from llamaindex_cocom.transform import CocomTransform
 
 __all__ = [
     "CocomLLM",
     "CocomLLMError",
     "CocomNodePostprocessor",
+    "CocomSynthesizer",
     "CocomTransform",
     "CompressedNode",
+    "PassageReranker",
+    "PassageRetriever",
     "configure_settings",
     "make_prompt_helper",
     "passages_of",

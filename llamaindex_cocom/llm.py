@@ -23,6 +23,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.custom import CustomLLM
 
 from cocom import Answer, Cocom, CocomView
+from cocom.errors import InputError
 from cocom.generation import call_options
 from cocom.streaming import AnswerStream, AsyncAnswerStream
 from cocom.view import Speech
@@ -32,7 +33,16 @@ from llamaindex_cocom.messages import to_speeches
 
 __all__ = ["CocomLLM"]
 
-_OPTIONS = ("max_tokens", "temperature", "top_p", "top_k", "seed", "beams", "timeout")
+_OPTIONS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "beams",
+    "length_penalty",
+    "timeout",
+)
 
 
 class CocomLLM(BoundToModel, CustomLLM):
@@ -50,6 +60,7 @@ class CocomLLM(BoundToModel, CustomLLM):
         top_k: Keep this many tokens; 0 keeps all (sampling only).
         seed: Makes sampling repeatable.
         beams: Beams of beam search; 1 is none.
+        length_penalty: Compares answers of a search; see `GenerationOptions`.
         stop: An answer ends before the first of these strings.
         timeout: Seconds an answer may take.
     """
@@ -62,6 +73,7 @@ class CocomLLM(BoundToModel, CustomLLM):
     top_k: int = 0
     seed: int | None = None
     beams: int = 1
+    length_penalty: float | None = None
     stop: str | list[str] | None = None
     timeout: float | None = Field(default=None, gt=0)
 
@@ -74,8 +86,10 @@ class CocomLLM(BoundToModel, CustomLLM):
             **settings: The attributes of this class, and those of every LlamaIndex LLM.
 
         Raises:
-            InputError: `engine` is none of these.
+            InputError: `engine` is none of these, or there is a `fusion`, which is a `CocomSynthesizer`'s.
         """
+        if "fusion" in settings:
+            raise _one_prompt()
         super().__init__(engine, **settings)
 
     @classmethod
@@ -165,6 +179,8 @@ class CocomLLM(BoundToModel, CustomLLM):
         return [("user", prompt)]
 
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        if "fusion" in given:
+            raise _one_prompt()
         own = {name: getattr(self, name) for name in _OPTIONS}
         rest = {name: value for name, value in given.items() if name != "stop"}
         stop = given.get("stop") or self.stop or ()
@@ -196,6 +212,13 @@ class CocomLLM(BoundToModel, CustomLLM):
     async def _open(self) -> None:
         """Load the model, and work out its fingerprint, without blocking the event loop."""
         await asyncio.to_thread(lambda: self.view.model.fingerprint)
+
+
+def _one_prompt() -> InputError:
+    return InputError(
+        "fusion reads each passage in a prompt of its own, but what is given here is one prompt: use "
+        "CocomSynthesizer(llm, fusion=...)."
+    )
 
 
 def _pieces(stream: AnswerStream) -> CompletionResponseGen:

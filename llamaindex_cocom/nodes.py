@@ -9,10 +9,21 @@ from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 
+from cocom.errors import InputError
+from cocom.hard_writer import HardWritten
 from cocom.references import escape
 from cocom.writer import WrittenPassage
 
-__all__ = ["CompressedNode", "compressed_node", "passage_text"]
+__all__ = [
+    "CompressedNode",
+    "compressed_node",
+    "excluded",
+    "passage_text",
+    "plain_node",
+    "shortened_node",
+]
+
+_EXCLUDED = ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
 
 
 class CompressedNode(TextNode):
@@ -70,6 +81,25 @@ def passage_text(node: BaseNode) -> str:
     return node.get_content(MetadataMode.NONE)
 
 
+def excluded(node: BaseNode, metadata_key: str) -> dict[str, list[str]]:
+    """Fields of the node by which no model reads one more of its metadata."""
+    return {name: [*getattr(node, name), metadata_key] for name in _EXCLUDED}
+
+
+def with_score(node: BaseNode, key: str, score: float | None) -> BaseNode:
+    """The node with a score in its metadata, where no model reads it.
+
+    Raises:
+        InputError: Its metadata have the key already.
+    """
+    if key in node.metadata:
+        raise InputError(
+            f"the metadata of node {node.node_id} have a {key!r} already: choose another key for scores."
+        )
+    metadata = {**node.metadata, key: None if score is None else float(score)}
+    return node.model_copy(update={"metadata": metadata, **excluded(node, key)})
+
+
 def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
     """The node as the model reads it; the very node where it reads just what stands there.
 
@@ -87,6 +117,37 @@ def compressed_node(node: BaseNode, written: WrittenPassage) -> BaseNode:
     values = {n: getattr(node, n) for n in type(node).model_fields if n in kind.model_fields}
     reference = None if written.reference is None else str(written.reference)
     return _made_again(kind, {**values, "text": text}, written.text, reference)
+
+
+def shortened_node(node: BaseNode, written: HardWritten, metadata_key: str) -> CompressedNode:
+    """The node as the model reads it after a hard method, with a note that no model reads.
+
+    Args:
+        node: What a retriever found.
+        written: What stayed of its text.
+        metadata_key: Where the metadata tell of it.
+    """
+    kind = type(node) if isinstance(node, TextNode) else TextNode
+    values = {n: getattr(node, n) for n in type(node).model_fields if n in kind.model_fields}
+    values |= {
+        "text": passage_text(node),
+        "metadata": {**node.metadata, metadata_key: written.note},
+        **excluded(node, metadata_key),
+    }
+    return _made_again(kind, values, written.text, None)
+
+
+def plain_node(node: TextNode, metadata_key: str) -> TextNode:
+    """The node that `shortened_node` was given, or the very node where it is not one of its nodes."""
+    if not isinstance(node, CompressedNode) or metadata_key not in node.metadata:
+        return node
+    kind: Any = next(c for c in type(node).__mro__ if not issubclass(c, CompressedNode))
+    values = {name: getattr(node, name) for name in type(node).model_fields}
+    values["metadata"] = {k: v for k, v in node.metadata.items() if k != metadata_key}
+    for name in _EXCLUDED:
+        values[name] = [key for key in values[name] if key != metadata_key]
+    plain: TextNode = kind(**values)
+    return plain
 
 
 @cache
