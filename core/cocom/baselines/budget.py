@@ -9,7 +9,8 @@ from cocom.errors import ConfigError, InputError
 
 __all__ = ["fit", "target_of"]
 
-_TRIES = 64  # units that may be tried for the last tokens of a budget
+_TRIES = 128  # units that may be tried for the last tokens of a budget
+_LEAPS = 8  # guesses before the search halves what is left
 
 
 def target_of(tokens: int, rate: float | None, target_tokens: int | None) -> int:
@@ -46,17 +47,20 @@ def fit(
     count: Callable[[Collection[int]], int],
     *,
     forced: Collection[int] = (),
+    guess: int = 0,
 ) -> set[int]:
     """Keep as many units as a budget allows, the first ones first.
 
     What is cut out of a text may become more or fewer tokens than it was in it, so the result is counted as
-    it will be read. As many of the first units are kept as fit, and then whatever fits into the rest.
+    it will be read. As many of the first units are kept as fit, and then, unless the budget is met to a
+    token, whatever fits into the rest.
 
     Args:
         order: Numbers of the units, those to keep first at the front.
         target: Most tokens of the result.
         count: Tokens of the result if some units are kept.
         forced: Units that are kept in any case.
+        guess: How many of the units will fit, about; only saves time.
 
     Raises:
         InputError: The forced units alone exceed the budget.
@@ -69,16 +73,23 @@ def fit(
         )
     free = [number for number in order if number not in kept]
     low, high = 0, len(free)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count(kept.union(free[:middle])) <= target:
-            low = middle
+    used, middle = needed, guess
+    for leap in range(len(free)):
+        if low == high:
+            break
+        if leap >= _LEAPS or not low < middle <= high:
+            middle = (low + high + 1) // 2
+        tokens = count(kept.union(free[:middle]))
+        if tokens <= target:
+            low, used = middle, tokens
         else:
             high = middle - 1
-    kept.update(free[:low])
-    used = count(kept)
-    for number in free[low : low + _TRIES]:
+        middle += target - tokens  # as if each unit were one token
         if used == target:
+            break
+    kept.update(free[:low])
+    for number in free[low : low + _TRIES]:
+        if used >= target - 1:
             break
         if (more := count(kept | {number})) <= target:
             kept.add(number)

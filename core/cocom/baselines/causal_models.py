@@ -1,0 +1,114 @@
+"""Loads the small causal language model that says how surprising each token is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cocom.errors import CheckpointError, ConfigError
+from cocom.processor import fast_bfloat16
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["load_causal_model"]
+
+_SHIPPED = "cocom-tiny"
+
+
+def load_causal_model(
+    model: str | os.PathLike[str] | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and its tokenizer.
+
+    Args:
+        model: "cocom-tiny" (the backbone that ships with the package), a folder, a name on the Hugging Face
+            hub, or a model that is loaded already and stays where and as it is.
+        tokenizer: Its tokenizer; needed with a model that is loaded already.
+        device: Where to load it; None takes CUDA if there is any.
+        dtype: Type to compute in; None takes the saved one on CUDA, and on a CPU float32, or bfloat16 if that
+            is the saved one and fast there. "auto" takes the saved one.
+
+    Raises:
+        ConfigError: What is given does not go together.
+        CheckpointError: The model cannot be loaded.
+    """
+    if not isinstance(model, str | os.PathLike):
+        if tokenizer is None:
+            raise ConfigError(
+                f"model is a {type(model).__name__} that is loaded already and tokenizer is None: give its "
+                "tokenizer too."
+            )
+        if device is not None or dtype is not None:
+            raise ConfigError(
+                f"model is loaded already, but device is {device} and dtype is {dtype}: move the model "
+                "itself, and leave them out."
+            )
+        return model, tokenizer
+    return _load(_folder(model), tokenizer, device, dtype)
+
+
+def _folder(model: str | os.PathLike[str]) -> str:
+    """Where the weights are: for a model of this package, in its folder `backbone`."""
+    if str(model) == _SHIPPED and not Path(model).is_dir():
+        model = Path(str(files("cocom"))) / "models" / _SHIPPED
+    inner = Path(model) / "backbone"
+    return str(inner if inner.is_dir() else model)
+
+
+def _load(
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    device: str | torch.device | None,
+    dtype: str | torch.dtype | None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    kind: Any = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
+    if kind != "auto" and kind is not None and not isinstance(kind, torch.dtype):
+        raise ConfigError(f"dtype {dtype!r} is unknown: choose float32, bfloat16, float16 or auto.")
+    try:
+        with _no_bars():
+            if kind is None:
+                kind = "auto"
+                if place.type == "cpu":
+                    saved = AutoConfig.from_pretrained(name, trust_remote_code=False).dtype
+                    keep = saved == torch.bfloat16 and fast_bfloat16()
+                    kind = saved if keep else torch.float32
+            if tokenizer is None:
+                tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                name, dtype=kind, trust_remote_code=False
+            )
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise CheckpointError(
+            f"The causal language model '{name}' cannot be loaded: give the folder of one, its name on the "
+            f"hub, or '{_SHIPPED}' ({reason})."
+        ) from error
+    assert tokenizer is not None
+    return loaded.to(place).eval(), tokenizer
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Keep the bar off that transformers shows for the weights."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
