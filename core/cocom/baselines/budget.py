@@ -9,7 +9,7 @@ from cocom.errors import ConfigError, InputError
 
 __all__ = ["fit", "target_of"]
 
-_TRIES = 128  # units that may be tried for the last tokens of a budget
+_TRIES = 1024  # units that may be tried for the last tokens of a budget
 _LEAPS = 8  # guesses before the search halves what is left
 
 

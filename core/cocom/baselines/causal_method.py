@@ -65,7 +65,7 @@ class CausalMethod(ABC):
         self._published = None if compat is None else Published(*loaded)
         self.iterative_size = iterative_size
         self.context_budget = context_budget
-        self._count_tokens = count_tokens
+        self.count_tokens = count_tokens or self.losses.encoding.count
 
     def compress(
         self,
@@ -165,7 +165,7 @@ class CausalMethod(ABC):
         )
 
     def _counts(self) -> TokenCounts:
-        return TokenCounts(self._count_tokens or self.losses.encoding.count)
+        return TokenCounts(self.count_tokens)
 
     def _compress_all(self, requests: Sequence[Request]) -> list[HardCompression]:
         if self._published is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,7 +59,13 @@ class HardCompression:
 
 @runtime_checkable
 class HardCompressor(Protocol):
-    """Anything that leaves out what matters least of passages, and leaves text."""
+    """Anything that leaves out what matters least of passages, and leaves text.
+
+    Attributes:
+        count_tokens: Counts the tokens of a text, as budgets count them.
+    """
+
+    count_tokens: Callable[[str], int]
 
     def compress(
         self,

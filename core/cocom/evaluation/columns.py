@@ -36,12 +36,16 @@ class Question:
         passages: The answer's passage among others.
         wrong: As many passages, without the answer's.
         answers: Accepted answers.
+        gold: The passages that hold the answer, whether or not among `passages`; empty if unknown.
+        scores: The retriever's score of each of `passages`; None if no retriever chose them.
     """
 
     question: str
     passages: tuple[str, ...]
     wrong: tuple[str, ...]
     answers: tuple[str, ...]
+    gold: tuple[str, ...] = ()
+    scores: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from typing import Any
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context, parent_process
+from typing import Any, TypeVar
 
 from cocom.datatypes import Answer, ContextEmbeddings
 from cocom.engine import Cocom
@@ -20,6 +22,8 @@ from cocom.evaluation.columns import (
 
 __all__ = ["Workers"]
 
+_Result = TypeVar("_Result")
+
 # Of a worker: its model, and what it compressed already, by column.
 _model: Cocom | None = None
 _compressed: dict[str, dict[str, ContextEmbeddings]] = {}
@@ -29,8 +33,17 @@ def _start(loading: Mapping[str, Any]) -> None:
     import torch
 
     global _model
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _model = Cocom.from_pretrained(**loading)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed, which no queue would tell it."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _answer(
@@ -39,6 +52,11 @@ def _answer(
     assert _model is not None
     own = _compressed.setdefault(column.name, {})
     return answer_stretch(_model, column, questions, own, batch_size=batch_size)
+
+
+def _call(function: Callable[..., _Result], arguments: tuple[Any, ...]) -> _Result:
+    assert _model is not None
+    return function(_model, *arguments)
 
 
 class Workers:
@@ -60,6 +78,10 @@ class Workers:
 
     def __exit__(self, *error: object) -> None:
         self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, function: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+        """Call a function of a module with the process's model and some arguments."""
+        return self._pool.submit(_call, function, arguments)
 
     def score(
         self,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 from cocom.errors import DataError
 from cocom.evaluation.columns import Question
+from cocom.evaluation.datasets import QuestionSet, Record
+from cocom.evaluation.finding import among_others
 from cocom.training.facts import FactGenerator
 from cocom.training.records import records
 
@@ -32,7 +32,8 @@ def fact_questions(count: int = 1000, *, sentences: int = 3, seed: int = 7) -> l
         for asked in group.questions:
             rest = [p for i, p in enumerate(group.passages) if i != asked.passage]
             wrong = (*rest, other.passages[0])
-            questions.append(Question(asked.question, group.passages, wrong, (asked.answer,)))
+            gold = (group.passages[asked.passage],)
+            questions.append(Question(asked.question, group.passages, wrong, (asked.answer,), gold))
         index += 1
     return questions[:count]
 
@@ -47,31 +48,10 @@ def squad_questions(path: str | Path, *, seed: int = 7) -> list[Question]:
         DataError: The file is missing or a record cannot be used.
     """
     entries = [_entry(record, where) for record, where in records(path)]
-    articles: dict[str, dict[str, None]] = defaultdict(dict)
-    for title, passage, _, _ in entries:
-        articles[title][passage] = None
-    everything = list(dict.fromkeys(passage for _, passage, _, _ in entries))
-    if len(everything) <= PASSAGES:
-        raise DataError(
-            f"'{path}' holds {len(everything)} passages, but {PASSAGES + 1} are needed to put the right one "
-            "among others: take a larger file."
-        )
-    questions: list[Question] = []
-    for number, (title, passage, question, answers) in enumerate(entries):
-        rng = random.Random(f"{seed}/{number}")
-        others = [p for p in articles[title] if p != passage]
-        rng.shuffle(others)
-        while len(others) < PASSAGES:
-            extra = rng.choice(everything)
-            if extra != passage and extra not in others:
-                others.append(extra)
-        chosen = [passage, *others[: PASSAGES - 1]]
-        rng.shuffle(chosen)
-        questions.append(Question(question, tuple(chosen), tuple(others[:PASSAGES]), answers))
-    return questions
+    return among_others(QuestionSet.of(str(path), entries), passages=PASSAGES, seed=seed)
 
 
-def _entry(record: Mapping[str, object], where: str) -> tuple[str, str, str, tuple[str, ...]]:
+def _entry(record: Mapping[str, object], where: str) -> Record:
     values = [record.get(name) for name in ("title", "passage", "question")]
     answers = record.get("answers")
     if not all(isinstance(v, str) and v.strip() for v in values) or not _is_texts(answers):
@@ -81,7 +61,7 @@ def _entry(record: Mapping[str, object], where: str) -> tuple[str, str, str, tup
         )
     title, passage, question = map(str, values)
     assert isinstance(answers, list)
-    return title, passage, question, tuple(answers)
+    return Record(question, tuple(answers), (passage,), (0,), title)
 
 
 def _is_texts(value: object) -> bool:
