@@ -169,17 +169,17 @@ def judge_pool(
     return scores, len(pool)
 
 
-def recall_at(k: int, scores: Scores) -> float:
+def hit_at(k: int, scores: Scores) -> float:
     """1 if one of the first `k` was an answer, else 0."""
     return float(scores.first <= k)
 
 
-def summary(scores: Mapping[str, Sequence[Scores]], recalls: Sequence[int]) -> list[dict[str, Any]]:
+def summary(scores: Mapping[str, Sequence[Scores]], depths: Sequence[int]) -> list[dict[str, Any]]:
     """Means with 95 % intervals, and how far each system is above BM25 on the same questions."""
     measures: dict[str, Callable[[Scores], float]] = {
         "map": lambda s: s.average_precision,
         "mrr": lambda s: 1.0 / s.first,
-        **{f"recall@{k}": partial(recall_at, k) for k in recalls},
+        **{f"hit@{k}": partial(hit_at, k) for k in depths},
     }
     rows = []
     for name, own in scores.items():

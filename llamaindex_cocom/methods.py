@@ -25,7 +25,7 @@ class WithMethod(BoundToModel):
             the model's first rate.
         target_tokens: Most tokens of all nodes together, in the place of a rate (hard methods).
         scorer: The small model of a hard method: a folder or name, or a `HardCompressor` that is ready; None
-            takes the method's own, which "llmlingua2" does not have. Equal names share one.
+            takes the one that ships, which is for trying. Equal names share one.
         method_settings: Further arguments of the method's class (hard methods).
         count_tokens: Counts as the model that reads the result, such as its `get_num_tokens`; None counts as
             the small model does (hard methods).

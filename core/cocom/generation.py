@@ -86,8 +86,7 @@ class GenerationOptions:
             )
         if "" in self.stop:
             raise InputError("stop holds an empty string, which would end every answer at once.")
-        if not math.isfinite(self.length_penalty or 0):
-            raise InputError(f"length_penalty must be finite, got {self.length_penalty}.")
+        self._check_length_penalty()
         if self.fusion not in get_args(Fusion):
             raise InputError(
                 f"fusion must be one of {', '.join(get_args(Fusion))}, got {self.fusion!r}."
@@ -96,6 +95,20 @@ class GenerationOptions:
             raise InputError(
                 f"fusion {self.fusion!r} searches for the likeliest answer and draws none, but temperature "
                 f"is {self.temperature}: set it to 0, or fusion to 'rag-token'."
+            )
+
+    def _check_length_penalty(self) -> None:
+        penalty = self.length_penalty
+        if not penalty:
+            return
+        try:
+            good = 0 < math.pow(self.max_new_tokens, penalty) < math.inf and math.isfinite(penalty)
+        except OverflowError:
+            good = False
+        if not good:
+            raise InputError(
+                f"length_penalty must be so near to 0 that max_new_tokens {self.max_new_tokens} to its power "
+                f"is a finite number above 0, got {penalty!r:.80}."
             )
 
     @property

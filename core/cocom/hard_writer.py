@@ -75,7 +75,7 @@ class HardWriter:
     Attributes:
         method: What leaves out tokens.
         scorer: The small model that tells which: a folder or name, or a compressor that is ready; None takes
-            the method's own, if it has one.
+            the one that ships, which is for trying.
         rate: Tokens for each that is kept.
         target_tokens: Most tokens of all passages together; in the place of `rate`.
         settings: Further arguments of the method's class.
@@ -115,10 +115,6 @@ class HardWriter:
             )
 
     def _check_scorer(self) -> None:
-        if self.scorer is None and self.method == "llmlingua2":
-            raise ConfigError(
-                "scorer is None, but method 'llmlingua2' needs a token classifier: give a folder or a name."
-            )
         if isinstance(self.scorer, Cocom | CocomView):
             raise ConfigError(
                 f"scorer is a {type(self.scorer).__name__}, which does not leave out tokens: give the small "

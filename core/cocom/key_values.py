@@ -61,9 +61,14 @@ class SlotKeyValues:
         grown = max(slots, self._slots), max(rows, self._rows)
         # Many short prompts before and a long one now are no reason for many long ones.
         much = grown[0] * grown[1] > _SLACK * slots * rows
+        before = self._slots, self._rows
         self._slots, self._rows = (slots, rows) if much else grown
-        for layer, (keys, values) in self._layers.items():
-            self._layers[layer] = (self._grown(keys), self._grown(values))
+        try:
+            for layer, (keys, values) in self._layers.items():
+                self._layers[layer] = (self._grown(keys), self._grown(values))
+        except Exception:  # no memory for all: there is as much room as in the smallest layer
+            self._slots, self._rows = min(before[0], self._slots), min(before[1], self._rows)
+            raise
         return True
 
     def aim(self, slots: torch.Tensor, rows: torch.Tensor, *, used: int, width: int) -> None:

@@ -89,15 +89,17 @@ class Reader:
             )
 
         order = sorted(range(len(requests)), key=lambda i: requests[i].rows)
+        runner = self.runner(options)
+        most = batch_size if runner.together(options, options) else 1
 
         def take(writing: Sequence[Line]) -> list[Line]:
             if errors:
                 return []
-            room = min(batch_size - len(writing), len(order))
+            room = min(most - len(writing), len(order))
             chosen = [order.pop() for _ in range(room)]
             return [self.line(requests[i], options, watcher(i)) for i in chosen]
 
-        self.runner(options).run(take)
+        runner.run(take)
         if errors:
             raise errors[0]
         return [answers[i] for i in range(len(requests))]

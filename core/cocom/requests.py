@@ -172,8 +172,10 @@ def answer_ids(backbone: Backbone, answer: str | Sequence[int], index: int) -> l
         prefix = backbone.config.prompt.answer_prefix
         return [*backbone.text.encode_text(prefix + answer.strip()), backbone.text.eos_id]
     size = backbone.text.vocabulary_size
-    good = isinstance(answer, Sequence) and all(
-        isinstance(i, int) and not isinstance(i, bool) and 0 <= i < size for i in answer
+    good = (
+        isinstance(answer, Sequence)
+        and not isinstance(answer, bytes | bytearray)
+        and all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < size for i in answer)
     )
     if not good or not answer:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ class FirstWords:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.count_tokens: Callable[[str], int] = lambda text: len(text.split())
 
     def compress(
         self,
@@ -65,7 +66,7 @@ def test_every_section_in_its_own_way() -> None:
     assert found.sections[1].source == "\none two three four\n"
     assert (found.origin_tokens, found.compressed_tokens) == (14, 9)
     assert found.rate == pytest.approx(14 / 9)
-    asked = [a for a in compressor.asked if a["rate"] != 1]
+    asked = compressor.asked
     assert [(a["texts"], a["rate"], a["target"]) for a in asked] == [
         (["\none two three four\n"], 2.0, None),
         (["five six", "seven eight nine ten"], None, 3),

@@ -40,6 +40,7 @@ def cut(text: str, offsets: list[tuple[int, int]] | None = None) -> list[str]:
         ("It cost $3.14 (or 5%).", ["It", " cost", " $3.14", " (or", " 5%", ")", "."]),
         ("don't e-mail ada@b.org", ["don't", " e-mail", " ada@b.org"]),
         ("from 1990-1995, -5 °C", ["from", " 1990-1995", ",", " -5", " °C"]),
+        ("paid US$3 or A€5", ["paid", " US$3", " or", " A€5"]),
         ("a thing—which is", ["a", " thing", "—which", " is"]),
         ('{"key":"value"}', ["{", '"key', '"', ":", '"value', '"', "}"]),
         ("one\n\n two ", ["one", "\n\n two "]),

@@ -55,6 +55,7 @@ def test_the_table_the_notes_and_the_files(cocom, model, data, tmp_path) -> None
     code, shown, _ = cocom(
         *("--data", data, "--retriever", "bm25", "--out", out, "--model", model),
         *("--columns", COLUMNS, "--limit", 9, "--max-tokens", 2, "--reconstruct", 1),
+        *("--llmlingua2", ""),
     )
     assert code == 0
     assert "| rate 16 |" in shown

@@ -17,6 +17,9 @@ from cocom import (
     Window,
 )
 from cocom.errors import SlotMismatchError
+from cocom.fusion import writing
+from cocom.fusion.mixture import mix
+from cocom.fusion.streams import SlotStreams
 from cocom.requests import fused_request
 from cocom.testing import tiny_cocom
 from tests.fusion.tiny import FUSIONS, QUESTION, STOP, TEXTS, WAYS, near, scored
@@ -220,3 +223,54 @@ def test_a_batch_that_fails_is_tried_one_by_one(
     assert all(near(answer, wanted) for answer in got)
     with pytest.raises(torch.OutOfMemoryError):
         model.answer(QUESTION, contexts[:4], fusion="rag-token", max_new_tokens=5)
+
+
+def test_what_is_tried_for_one_answer_fails_no_other(
+    model: Cocom, contexts: list[ContextEmbeddings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    streamed = GenerationOptions(fusion="rag-token", max_new_tokens=9)
+    tried = GenerationOptions(fusion="rag-sequence", max_new_tokens=3)
+    asked = [
+        Asked(model.request_for(QUESTION, contexts[:2], streamed), streamed, on_token=told.append),  # type: ignore[arg-type]
+        Asked(model.request_for(QUESTION, contexts[2:], tried), tried, after=2),  # type: ignore[arg-type]
+    ]
+    wanted = [model._reader.read([one.request], one.options)[0] for one in asked]
+    real = SlotStreams.behind
+    calls: list[int] = []
+
+    def behind(self: SlotStreams, *given: Any) -> Any:
+        calls.append(self.rows)
+        if self.rows > 3:  # there is no memory for it beside others
+            raise torch.OutOfMemoryError("too many")
+        return real(self, *given)
+
+    monkeypatch.setattr(SlotStreams, "behind", behind)
+    run(model, asked, runner=model._reader.runner(streamed))
+    assert calls == [5, 3]
+    for one, answer in zip(asked, wanted, strict=True):
+        assert one.answer is not None
+        assert near(one.answer, answer)
+    assert tuple(told) == wanted[0].token_ids
+
+
+def test_what_is_over_when_others_fail_is_told_as_a_whole(
+    model: Cocom, contexts: list[ContextEmbeddings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = GenerationOptions(fusion="rag-token", max_new_tokens=1)
+    asked = [Asked(model.request_for(QUESTION, contexts[:n], options), options) for n in (1, 2)]  # type: ignore[arg-type]
+    wanted = [model._reader.read([one.request], options)[0] for one in asked]
+    calls: list[int] = []
+
+    def mixed(logits: torch.Tensor, prior: torch.Tensor) -> Any:
+        calls.append(logits.shape[1])
+        if calls == [1, 2]:
+            raise torch.OutOfMemoryError("too many")
+        return mix(logits, prior)
+
+    monkeypatch.setattr(writing, "mix", mixed)
+    run(model, asked, runner=model._reader.runner(options))
+    assert calls == [1, 2, 2]
+    for one, answer in zip(asked, wanted, strict=True):
+        assert one.answer is not None
+        assert near(one.answer, answer)

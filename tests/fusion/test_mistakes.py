@@ -44,6 +44,9 @@ def contexts(model: Cocom) -> list[ContextEmbeddings]:
         (["a", 0.0], "must be a sequence of numbers"),
         (3.0, "must be a sequence of numbers"),
         ("12", "must be a sequence of numbers"),
+        ([10**400, 0.0], "must be a sequence of numbers"),
+        ({1.0, 2.0}, "must be a sequence of numbers"),
+        ({0: 1.0, 1: 2.0}, "must be a sequence of numbers"),
     ],
 )
 def test_scores_that_cannot_be(
@@ -74,8 +77,11 @@ def test_options_that_cannot_be(model: Cocom, contexts: list[ContextEmbeddings])
         model.answer(QUESTION, contexts, fusion="rag")
     with pytest.raises(InputError, match="'rag-sequence' searches for the likeliest answer"):
         model.answer(QUESTION, contexts, fusion="rag-sequence", temperature=0.5)
-    with pytest.raises(InputError, match="length_penalty must be finite, got inf"):
-        GenerationOptions(length_penalty=float("inf"))
+    for penalty in (float("inf"), -float("inf"), 1000.0, -1000.0, 10**400):
+        with pytest.raises(
+            InputError, match="length_penalty must be so near to 0 that max_new_tokens 64"
+        ):
+            GenerationOptions(length_penalty=penalty)
     with pytest.raises(InputError, match="length_penalty must be a number"):
         GenerationOptions(length_penalty="much")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="fusion is 'concat', which reads them in one prompt"):
@@ -112,7 +118,7 @@ def test_each_prompt_has_the_model_s_positions_to_itself() -> None:
 def test_answers_that_cannot_be_scored(model: Cocom, contexts: list[ContextEmbeddings]) -> None:
     with pytest.raises(InputError, match="got a single text: put it in a list"):
         model.score(QUESTION, contexts, "Rome")
-    for bad in ([], [5, 10**6], [1.5], [True], None):
+    for bad in ([], [5, 10**6], [1.5], [True], None, b"Rome"):
         with pytest.raises(InputError, match="answer 1 must be a text, or at least one token id"):
             model.score(QUESTION, contexts, ["Rome", bad])  # type: ignore[list-item]
     assert model.score(QUESTION, contexts, []) == []

@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import pytest
+import torch
 
 from cocom import (
     Cocom,
@@ -15,7 +16,9 @@ from cocom import (
     GenerationOptions,
 )
 from cocom.attention import NAME
-from cocom.fusion import streams
+from cocom.fusion import runner, streams, writing
+from cocom.fusion.branches import Branches
+from cocom.fusion.plain_streams import PlainStreams
 from cocom.key_values import SlotKeyValues
 from cocom.passes import passes_of
 from cocom.requests import fused_request
@@ -106,6 +109,89 @@ def test_a_model_that_needs_its_own_attention() -> None:
             assert one.token_ids == wanted.token_ids
 
 
+def test_a_model_that_needs_its_own_attention_keeps_no_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,)), family="gemma2", tie_word_embeddings=False)
+    read = model.compress(TEXTS[:2])
+    seen: list[bool] = []
+    real: Any = model.backbone.model.forward
+
+    def forward(*given: Any, **named: Any) -> Any:
+        output = real(*given, **named)
+        seen.append(output.logits.requires_grad)
+        return output
+
+    monkeypatch.setattr(model.backbone.model, "forward", forward)
+    model.answer(QUESTION, read, fusion="rag-sequence", max_new_tokens=3)
+    model.score(QUESTION, read, ["Rome"])
+    assert len(seen) > 2
+    assert not any(seen)
+
+
+def test_more_prompts_than_are_read_at_once_by_a_model_that_needs_its_own_attention(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,)), family="gemma2", tie_word_embeddings=False)
+    read = model.compress(TEXTS[:2])
+    options = GenerationOptions(fusion="rag-token", max_new_tokens=4)
+    rows = model.request_for(QUESTION, read, options).rows
+    wanted = model.answer(QUESTION, read, fusion="rag-token", max_new_tokens=4)
+    prompts: list[int] = []
+    real = PlainStreams.read
+
+    def reading(self: PlainStreams, given: Any, most: Any) -> Any:
+        prompts.append(len(given))
+        return real(self, given, most)
+
+    monkeypatch.setattr(PlainStreams, "read", reading)
+    for module in (runner, writing):
+        monkeypatch.setattr(module, "PROMPT_ROWS", 2 * rows)
+    got = model.answer_batch([QUESTION] * 6, [read] * 6, fusion="rag-token", max_new_tokens=4)
+    assert prompts == [4, 4, 4]
+    assert all(near(answer, wanted) for answer in got)
+
+
+def test_drawn_answers_of_a_model_that_needs_its_own_attention_are_those_it_gives_alone() -> None:
+    model = tiny_cocom(CocomConfig(rates=(4,)), family="gemma2", tie_word_embeddings=False)
+    read = model.compress(TEXTS[:3])
+    for fusion in ("concat", "rag-token"):
+        drawn: dict[str, Any] = {"temperature": 1.3, "seed": 4, "fusion": fusion}
+        wanted = model.answer(QUESTION, read, max_new_tokens=8, **drawn)
+        got = model.answer_batch([QUESTION] * 3, [read] * 3, max_new_tokens=8, **drawn)
+        assert [answer.token_ids for answer in got] == [wanted.token_ids] * 3
+
+
+def test_room_that_could_not_grow_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = SlotKeyValues()
+    kept.reserve(2, 8)
+    every = torch.arange(2)
+    kept.aim(every, every, used=2, width=8)
+    for layer in (0, 1):
+        kept.write(layer, torch.ones(2, 3, 4), torch.ones(2, 3, 4))
+    before = [part.clone() for layer in (0, 1) for part in kept.read(layer)]
+    real = SlotKeyValues._grown
+    calls: list[int] = []
+
+    def grown(self: SlotKeyValues, old: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) > 2:
+            raise torch.OutOfMemoryError("full")
+        return real(self, old)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SlotKeyValues, "_grown", grown)
+        with pytest.raises(torch.OutOfMemoryError):
+            kept.reserve(9, 200)
+    after = [part for layer in (0, 1) for part in kept.read(layer)]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert kept.reserve(9, 200)
+    kept.aim(torch.tensor([8]), torch.tensor([150]), used=9, width=200)
+    for layer in (0, 1):
+        kept.write(layer, torch.ones(1, 3, 4), torch.ones(1, 3, 4))
+        assert kept.read(layer)[0].shape == (9, 3, 200, 4)
+
+
 def test_the_model_is_as_it_was_after_an_error(
     model: Cocom, contexts: list[ContextEmbeddings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,12 +231,22 @@ def test_answers_are_tried_in_several_passes_where_they_are_many(
 ) -> None:
     answers = ["Rome", "in Rome", "the river", "x", "by the sea in May"]
     whole = model.score(QUESTION, contexts, answers, fusion="rag-sequence")
-    for numbers in (1, 20 * 5 * 261):
-        monkeypatch.setattr(streams, "NUMBERS", numbers)
+    rows: list[int] = []
+
+    def branches(*given: Any) -> Any:
+        rows.append(len(given[-1].ids))
+        return Branches(*given)
+
+    monkeypatch.setattr(streams, "Branches", branches)
+    for name, most in (("_ANSWER_ROWS", 20), ("NUMBERS", 20 * 5 * 261), ("NUMBERS", 1)):
+        rows.clear()
+        monkeypatch.setattr(streams, name, most)
         parts = model.score(QUESTION, contexts, answers, fusion="rag-sequence")
         for one, other in zip(whole, parts, strict=True):
             assert one.log_probability == pytest.approx(other.log_probability, abs=1e-4)
             assert one.shares == pytest.approx(other.shares, abs=1e-4)
+        assert len(rows) > 1
+        assert max(rows) <= 20
     monkeypatch.setattr(streams, "_PROMPT_ROWS", 1)
     assert near(
         model.answer(QUESTION, contexts, fusion="rag-token", max_new_tokens=4),

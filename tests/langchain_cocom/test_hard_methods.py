@@ -241,7 +241,6 @@ def test_longllmlingua_needs_a_question(documents: list[Document]) -> None:
         ({"target_tokens": 9}, "give one of the two"),
         ({"compression_rate": 0.5}, "compression_rate must be 1 or more"),
         ({"compression_rate": None, "target_tokens": 0}, "target_tokens must be at least 1"),
-        ({"scorer": None}, "needs a token classifier"),
         ({"scorer": tiny_cocom()}, "scorer is a Cocom"),
         ({"scorer": "<FirstWords>"}, "which JSON does not hold"),
         ({"method_settings": {"dtype": "float32"}}, "give them where it is made"),

@@ -186,7 +186,6 @@ def test_longllmlingua_needs_a_question(nodes: list[NodeWithScore]) -> None:
     [
         ({"method": "lingua"}, "'llmlingua', 'longllmlingua' or 'llmlingua2'"),
         ({"compression_rate": None}, "give one of the two"),
-        ({"scorer": None}, "needs a token classifier"),
         ({"as_text": 1}, "as_text is for method 'cocom', but method is 'llmlingua2'"),
         ({"on_error": "passthrough"}, "on_error is for method 'cocom'"),
         ({"engine": tiny_cocom()}, "engine is given, but method 'llmlingua2' uses none"),

@@ -13,6 +13,7 @@ import torch
 from cocom.datatypes import Passage
 from cocom.errors import CheckpointError, InputError
 from cocom.retrieval import DenseRetriever, Prompts, instruction
+from cocom.retrieval.dense import DenseEncoder
 from cocom.retrieval.prompts import family_of, prompts_of
 from tests.retrieval.models import bert, bert_tokenizer, save_cross_encoder, save_plain
 
@@ -95,8 +96,13 @@ def test_a_plain_e5_reads_its_prompts_and_takes_means(tmp_path) -> None:
     check_scores(own, lambda text: pooled(folder, text, "cls"), Prompts("q ", ""))
 
 
-@pytest.mark.parametrize("name", ["e5-mistral-tiny", "my-embedder"])
-def test_a_plain_e5_mistral_takes_the_last_token_behind_its_instruction(tmp_path, name) -> None:
+@pytest.mark.parametrize(
+    ("name", "padding"),
+    [("e5-mistral-tiny", "<unk>"), ("my-embedder", "<unk>"), ("e5-mistral-tiny", None)],
+)
+def test_a_plain_e5_mistral_takes_the_last_token_behind_its_instruction(
+    tmp_path, name, padding
+) -> None:
     from transformers import MistralConfig, MistralModel
 
     from cocom.testing import tiny_tokenizer
@@ -115,7 +121,8 @@ def test_a_plain_e5_mistral_takes_the_last_token_behind_its_instruction(tmp_path
     torch.manual_seed(0)
     folder = tmp_path / name
     tokenizer = tiny_tokenizer()
-    tokenizer.pad_token = "<unk>"
+    if padding is not None:
+        tokenizer.pad_token = padding
     save_plain(folder, MistralModel(config).eval(), tokenizer)
 
     retriever = DenseRetriever(PASSAGES, folder, batch_size=2)
@@ -196,6 +203,28 @@ def test_a_question_that_is_too_long_is_told(tmp_path, caplog) -> None:
     assert caplog.text == ""
     retriever.retrieve("who " * 40)
     assert "question has 44 tokens but the model reads 32" in caplog.text
+
+
+def test_a_prompt_that_leaves_no_room_is_told(tmp_path) -> None:
+    folder = plain_bert(tmp_path / "plain")
+    prompts = Prompts(passage="d " * 20)
+    long = Passage("the bridge is on the river. " * 12)
+    with pytest.raises(InputError, match=r"22 of the 32 tokens .* no room for passage 2: give"):
+        DenseRetriever([*PASSAGES, long], folder, prompts=prompts, pooling="mean")
+    retriever = DenseRetriever(PASSAGES, folder, prompts=prompts, pooling="mean")
+    check_scores(retriever, lambda text: pooled(folder, text, "mean"), prompts)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_vectors_of_half_the_precision_have_length_one(tmp_path, dtype) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(plain_bert(tmp_path / "plain"))).to(dtype)
+    encoder = DenseEncoder(model)
+    passages = encoder.passages([passage.text for passage in PASSAGES]).vectors
+    for vector in (*passages, encoder.question(QUESTION)):
+        assert vector.dtype == np.float32
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_models_of_another_kind_are_refused(tmp_path) -> None:

@@ -65,6 +65,38 @@ def test_equal_scores_share_their_ranks() -> None:
     assert found(fused) == [("a", 1 / 61), ("b", 1 / 62.5), ("c", 1 / 62.5)]
 
 
+def test_the_place_in_the_corpus_is_worth_nothing() -> None:
+    passages = [Passage(f"filler {number}") for number in range(50)]
+    passages[30] = Passage("q")
+    meaning = Fixed(**{"filler 40": 0.9, "q": 0.8, "filler 2": 0.7})
+    fused = FusedRetriever([BM25Retriever(passages), meaning], by="ranks", candidates=10)
+    # Of the passages without the word, filler 2 is among BM25's ten and filler 40 is not.
+    assert found(fused, k=4) == [
+        ("q", (1 / 61 + 1 / 62) / 2),
+        ("filler 40", 1 / 61 / 2),
+        ("filler 2", 1 / 63 / 2),
+        ("filler 0", 0.0),
+    ]
+
+
+def test_equal_scores_count_where_nothing_was_cut_off() -> None:
+    fused = FusedRetriever([Fixed(a=1.0, b=1.0)], by="ranks", candidates=3)
+    assert found(fused, k=3) == [("a", 1 / 61.5), ("b", 1 / 61.5)]
+    assert found(FusedRetriever([Fixed(a=2.0, b=1.0)], by="ranks", candidates=2), k=2) == [
+        ("a", 1 / 61),
+        ("b", 1 / 62),
+    ]
+
+
+def test_scores_that_cannot_be_stretched() -> None:
+    odd = Fixed(a=1.0, b=float("-inf"))
+    with pytest.raises(
+        InputError, match="has the score -inf, which cannot be combined with others"
+    ):
+        FusedRetriever([odd]).retrieve("q")
+    assert found(FusedRetriever([odd], by="ranks")) == [("a", 1 / 61), ("b", 1 / 62)]
+
+
 def test_equal_passages_are_told_apart_and_none_is_lost() -> None:
     passages = [Passage("same words"), Passage("same words"), Passage("other")]
     retriever = BM25Retriever(passages)

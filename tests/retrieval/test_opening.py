@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from cocom.retrieval import (
     Reranker,
     SimilarityReranker,
     SparseRetriever,
+    loading,
     open_reranker,
     open_retriever,
 )
@@ -49,6 +51,7 @@ def test_every_kind_has_a_name(folders) -> None:
         "late": LateInteractionRetriever,
     }
     assert isinstance(open_retriever("bm25", PASSAGES), BM25Retriever)
+    assert isinstance(open_retriever("BM25", PASSAGES), BM25Retriever)
     assert isinstance(open_retriever(str(folders["dense"]), PASSAGES), DenseRetriever)
     for kind, expected in kinds.items():
         retriever = open_retriever(f"{kind}:{folders[kind]}", PASSAGES)
@@ -66,17 +69,36 @@ def test_every_kind_of_reranker_has_a_name(folders) -> None:
         assert len(reranker.rerank("river", hits)) == 2
 
 
-@pytest.mark.parametrize("name", ["", "tfidf:model", "splade:", "splade", "cross:model"])
+@pytest.mark.parametrize("name", ["", "tfidf:model", "splade:", "splade", "Splade", "cross:model"])
 def test_a_retriever_that_there_is_not(name) -> None:
     with pytest.raises(InputError, match=f"no retriever '{name}': give bm25, dense:MODEL, splade:"):
         open_retriever(name, PASSAGES)
 
 
-def test_a_reranker_that_there_is_not() -> None:
+@pytest.mark.parametrize("name", ["bm25:", "bm25", "Late"])
+def test_a_reranker_that_there_is_not(name) -> None:
     with pytest.raises(
-        InputError, match="no reranker 'bm25:': give cross:MODEL, dense:MODEL, late"
+        InputError, match=f"no reranker '{name}': give cross:MODEL, dense:MODEL, late"
     ):
-        open_reranker("bm25:")
+        open_reranker(name)
+
+
+def test_a_name_that_is_too_long() -> None:
+    with pytest.raises(InputError, match=r"name of the retriever, 'x{40}'…, cannot be used"):
+        open_retriever("x" * 400, PASSAGES)
+
+
+def test_the_files_of_a_model_are_looked_up_once(folders, monkeypatch) -> None:
+    read: list[str] = []
+    real = loading._read_json
+
+    def noted(place: str, file: str) -> Any:
+        read.append(file)
+        return real(place, file)
+
+    monkeypatch.setattr(loading, "_read_json", noted)
+    open_retriever(str(folders["dense"]), PASSAGES)
+    assert sorted(read) == ["config.json", "config_sentence_transformers.json", "modules.json"]
 
 
 def test_the_wrong_model_for_a_kind(folders) -> None:

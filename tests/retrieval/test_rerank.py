@@ -125,6 +125,25 @@ def test_models_that_cannot_rerank_are_refused(tmp_path) -> None:
         Reranker(tmp_path / "none")
 
 
+def test_a_decoder_that_cannot_fill_up_rows(tmp_path) -> None:
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    from cocom.testing import tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        id2label={0: "score"},
+    )
+    folder = save_plain(tmp_path, LlamaForSequenceClassification(config).eval(), tokenizer)
+    with pytest.raises(CheckpointError, match=r"read several pairs at once .*: set the padding"):
+        Reranker(folder).rerank(QUESTION, HITS)
+
+
 def test_similarity_reranks_by_cosine(tmp_path) -> None:
     from sentence_transformers import SentenceTransformer
 

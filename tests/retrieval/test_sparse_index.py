@@ -99,6 +99,8 @@ def test_unusable_vectors(index) -> None:
         SparseIndex(sparse.csr_array([[np.nan, 1]]))
     with pytest.raises(InputError, match=r"of shape \(1, 3\), but the index has 4 terms"):
         index.scores(row(1, 2, 3))
+    with pytest.raises(InputError, match="query has a weight that is infinite or not a number"):
+        index.scores(row(1, np.nan, 0, 0))
     with pytest.raises(InputError, match=r"query is a ndarray of shape \(4,\)"):
         index.scores(np.ones(4))
     with pytest.raises(InputError, match="no row 3, it has 3: count rows from 0 to 2"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from cocom.baselines.budget import target_of
-from cocom.baselines.coarse import Coarse, Request, forced_units, units_left
+from cocom.baselines.coarse import Coarse, Request, forced_units, units_left, with_forced
 from cocom.baselines.iterative import Text, Worth, compress_iteratively
 from cocom.baselines.passage_units import (
     PassageUnits,
@@ -84,7 +84,7 @@ class CausalMethod(ABC):
             question: What they were found for.
             rate: Tokens for each that is kept, at least 1: at rate 4 a quarter stays.
             target_tokens: Most tokens that all passages together may keep; give this or `rate`.
-            force_tokens: Strings that stay wherever they stand in a passage of which anything stays.
+            force_tokens: Strings that stay wherever they stand, also in passages that are ranked out.
             force_passages: Places of passages of which something is to stay, whatever they are ranked.
 
         Raises:
@@ -115,7 +115,7 @@ class CausalMethod(ABC):
             questions: The questions.
             rate: Tokens for each that is kept, of every question's passages.
             target_tokens: Most tokens that the passages of each question may keep.
-            force_tokens: Strings that stay wherever they stand in a passage of which anything stays.
+            force_tokens: Strings that stay wherever they stand, also in passages that are ranked out.
 
         Raises:
             ConfigError: As `compress`.
@@ -171,7 +171,10 @@ class CausalMethod(ABC):
         if self._published is not None:
             return [self._as_published(self._published, request) for request in requests]
         with self.losses.used():
-            coarse = self._coarse(requests)
+            coarse = [
+                with_forced(request, found)
+                for request, found in zip(requests, self._coarse(requests), strict=True)
+            ]
             texts = {
                 number: self._text(request, found)
                 for number, (request, found) in enumerate(zip(requests, coarse, strict=True))

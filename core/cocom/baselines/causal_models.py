@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cocom.baselines.model_files import folder_of, no_bars
 from cocom.errors import CheckpointError, ConfigError
 from cocom.processor import fast_bfloat16
 
@@ -58,10 +56,9 @@ def load_causal_model(
 
 def _folder(model: str | os.PathLike[str]) -> str:
     """Where the weights are: for a model of this package, in its folder `backbone`."""
-    if str(model) == _SHIPPED and not Path(model).is_dir():
-        model = Path(str(files("cocom"))) / "models" / _SHIPPED
-    inner = Path(model) / "backbone"
-    return str(inner if inner.is_dir() else model)
+    folder = folder_of(model)
+    inner = Path(folder) / "backbone"
+    return str(inner) if inner.is_dir() else folder
 
 
 def _load(
@@ -78,7 +75,7 @@ def _load(
     if kind != "auto" and kind is not None and not isinstance(kind, torch.dtype):
         raise ConfigError(f"dtype {dtype!r} is unknown: choose float32, bfloat16, float16 or auto.")
     try:
-        with _no_bars():
+        with no_bars():
             if kind is None:
                 kind = "auto"
                 if place.type == "cpu":
@@ -98,17 +95,3 @@ def _load(
         ) from error
     assert tokenizer is not None
     return loaded.to(place).eval(), tokenizer
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep the bar off that transformers shows for the weights."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cocom.baselines.passage_units import PassageUnits
 
-__all__ = ["Coarse", "Request", "forced_units", "units_left"]
+__all__ = ["Coarse", "Request", "forced_units", "units_left", "with_forced"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,27 @@ class Coarse:
 def forced_units(request: Request, coarse: Coarse) -> list[set[int]]:
     """For each passage that stays, numbers of the units that a string stands in that is to stay."""
     return [request.passages[index].holding(request.force_tokens) for index in coarse.order]
+
+
+def with_forced(request: Request, coarse: Coarse) -> Coarse:
+    """The same, and of passages that were to go what strings that are to stay stand in."""
+    places = {
+        passage.index: held
+        for passage in request.passages
+        if passage.index not in coarse.order and (held := passage.holding(request.force_tokens))
+    }
+    if not places:
+        return coarse
+    share = dict(zip(coarse.order, coarse.shares, strict=True))
+    order = [*coarse.order, *places]
+    if list(coarse.order) == sorted(coarse.order):
+        order.sort()
+    rest = {
+        place: set(range(len(request.passages[place].units))) - held
+        for place, held in places.items()
+    }
+    shares = [share.get(place, 0.0) for place in order]
+    return Coarse(order, shares, coarse.scores, {**coarse.left_out, **rest})
 
 
 def units_left(passage: PassageUnits, coarse: Coarse) -> list[int]:

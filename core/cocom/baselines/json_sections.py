@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cocom.baselines.parts import Part, compress_parts, counter_of
+from cocom.baselines.parts import Part, compress_parts
 from cocom.baselines.result import HardCompressor
 from cocom.errors import ConfigError, InputError
 
@@ -88,7 +88,7 @@ def compress_json(
                 f"the rate of key {name!r} must be 1 or more, tokens for each that is kept, got {key.rate}."
             )
     data = _read(data)
-    count = counter_of(compressor, count_tokens)
+    count = count_tokens or compressor.count_tokens
     places = list(_texts(data, keys, JsonKey(), ()))
     parts = [Part(text, key.compress, key.rate) for _, text, key in places]
 

@@ -41,11 +41,11 @@ class LLMLingua2:
 
     def __init__(
         self,
-        model: str | Path | PreTrainedModel,
+        model: str | Path | PreTrainedModel = "llmlingua2-tiny",
         *,
         tokenizer: PreTrainedTokenizerBase | None = None,
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: str | torch.dtype | None = None,
         count_tokens: Callable[[str], int] | None = None,
         force_tokens: Sequence[str] = (),
         force_reserve_digit: bool = False,
@@ -57,11 +57,12 @@ class LLMLingua2:
         r"""Load a classifier, or take one.
 
         Args:
-            model: A folder, a name on the hub, or a loaded model for token classification. Of its labels, one
-                called "keep" or the like says to keep a token, and without such a name the second.
+            model: "llmlingua2-tiny" (ships with the package), a folder, a name on the hub, or a loaded model
+                for token classification. Of its labels, one called "keep" or the like says to keep a token,
+                and without such a name the second.
             tokenizer: Its tokenizer; needed with a loaded model.
-            device: Where to run it.
-            dtype: What type its weights are to have.
+            device: Where to load it; None takes CUDA if there is any.
+            dtype: Type to compute in; None takes the saved one on CUDA and float32 on a CPU.
             count_tokens: Tells how many tokens a text is for its reader; None counts the classifier's own.
             force_tokens: Words and signs to keep wherever they stand, such as "\n" or "not".
             force_reserve_digit: Keep every word with a digit.

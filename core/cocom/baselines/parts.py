@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from cocom.baselines.budget import target_of
 from cocom.baselines.result import HardCompressor
 from cocom.errors import ConfigError, InputError
 
-__all__ = ["Part", "compress_parts", "counter_of"]
+__all__ = ["Part", "compress_parts"]
 
 _ROUNDS = 6  # parts put together may take more or fewer tokens than they do one by one
 
@@ -33,16 +32,6 @@ class Part:
     def free(self) -> bool:
         """Whether it shares what the budget leaves."""
         return self.compress and self.rate is None and bool(self.text.strip())
-
-
-def counter_of(
-    compressor: HardCompressor, count_tokens: Callable[[str], int] | None
-) -> Callable[[str], int]:
-    """What counts the tokens of a text: what is given, or else as the compressor does."""
-    own = count_tokens or getattr(compressor, "count_tokens", None)
-    if own is not None:
-        return cast(Callable[[str], int], own)
-    return lambda text: compressor.compress([text], rate=1).origin_tokens if text.strip() else 0
 
 
 def compress_parts(

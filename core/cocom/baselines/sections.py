@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cocom.baselines.parts import Part, compress_parts, counter_of
+from cocom.baselines.parts import Part, compress_parts
 from cocom.baselines.result import HardCompressor
 from cocom.errors import InputError
 
@@ -92,7 +92,7 @@ def compress_sections(
         InputError: A tag is malformed, text stands outside of tags, or what is to stay exceeds the budget.
     """
     pieces = parse_sections(prompt)
-    count = counter_of(compressor, count_tokens)
+    count = count_tokens or compressor.count_tokens
     parts = [piece for piece in pieces if isinstance(piece, Part)]
 
     def whole(texts: Sequence[str]) -> str:

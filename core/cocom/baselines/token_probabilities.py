@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cocom.baselines.model_files import folder_of, no_bars
 from cocom.baselines.model_locks import scoring
 from cocom.baselines.plain_encoding import PlainEncoding
 from cocom.errors import CheckpointError, ConfigError, ModelError
@@ -177,30 +178,39 @@ def load_classifier(
     model: str | Path | PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase | None,
     device: str | torch.device | None,
-    dtype: torch.dtype | None,
+    dtype: str | torch.dtype | None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A token classifier and its tokenizer.
 
     Args:
         model: A folder, a name on the hub, or a model that is loaded.
         tokenizer: Its tokenizer; None takes the one in the same place.
-        device: Where to put it; None leaves it where it is.
-        dtype: What to turn it into; None leaves it what it is.
+        device: Where to put it; None leaves a loaded model where it is, and else takes CUDA if there is any.
+        dtype: What to turn it into; None leaves a loaded model what it is, and else takes the saved type on
+            CUDA and float32 on a CPU.
 
     Raises:
         CheckpointError: There is no such model, or it has no trained token classifier.
-        ConfigError: A loaded model without its tokenizer.
+        ConfigError: A loaded model without its tokenizer, or a type that there is not.
     """
+    import torch
+
+    kind: Any = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and not isinstance(kind, torch.dtype):
+        raise ConfigError(f"dtype {dtype!r} is unknown: choose float32, bfloat16 or float16.")
     if isinstance(model, str | Path):
-        loaded, found = _load(str(model), _tokenizer_of if tokenizer is None else None)
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if kind is None and device.type == "cpu":
+            kind = torch.float32
+        loaded, found = _load(folder_of(model), _tokenizer_of if tokenizer is None else None)
         tokenizer = tokenizer or found
     else:
         loaded = model
     if tokenizer is None:
         raise ConfigError("a model that is loaded was given without its tokenizer: give both.")
-    if device is not None or dtype is not None:
+    if device is not None or kind is not None:
         module: torch.nn.Module = loaded
-        module.to(device=device, dtype=dtype)
+        module.to(device=device, dtype=kind)
     return loaded, tokenizer
 
 
@@ -217,9 +227,10 @@ def _load(
     from transformers import AutoModelForTokenClassification
 
     try:
-        model, info = AutoModelForTokenClassification.from_pretrained(
-            name, output_loading_info=True
-        )
+        with no_bars():
+            model, info = AutoModelForTokenClassification.from_pretrained(
+                name, output_loading_info=True
+            )
         tokenizer = tokenizer_of(name) if tokenizer_of else None
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -90,17 +90,17 @@ def command(
     small_model: Annotated[
         str,
         typer.Option(
-            help="Language model of LLMLingua and LongLLMLingua.", rich_help_panel=_COMPARISON
+            help="Language model of LLMLingua and LongLLMLingua, given likewise.",
+            rich_help_panel=_COMPARISON,
         ),
     ] = "cocom-tiny",
     llmlingua2: Annotated[
         str,
         typer.Option(
-            help="Token classifier of LLMLingua-2.",
-            show_default="none: its columns are skipped",
+            help="Token classifier of LLMLingua-2: the shipped one, a folder or a hub repository.",
             rich_help_panel=_COMPARISON,
         ),
-    ] = "",
+    ] = "llmlingua2-tiny",
     reconstruct: Annotated[
         int,
         typer.Option(

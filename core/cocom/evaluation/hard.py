@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cocom.baselines.model_files import folder_of
 from cocom.baselines.result import HardCompressor
 from cocom.evaluation.naming import portable
 
@@ -21,11 +22,11 @@ class HardSettings:
     Attributes:
         small_model: The language model that LLMLingua and LongLLMLingua take losses from: a folder, a name
             on the hub, or "cocom-tiny".
-        classifier: LLMLingua-2's token classifier; empty if there is none.
+        classifier: LLMLingua-2's token classifier, given likewise; "llmlingua2-tiny" ships.
     """
 
     small_model: str = "cocom-tiny"
-    classifier: str = ""
+    classifier: str = "llmlingua2-tiny"
 
 
 def why_not(settings: HardSettings, method: str) -> str:
@@ -38,9 +39,8 @@ def why_not(settings: HardSettings, method: str) -> str:
 def model_of(settings: HardSettings, method: str) -> str:
     """What a method's results rest on: its model's name, and a hash of its files if they are at hand."""
     name = settings.classifier if method == "llmlingua2" else settings.small_model
-    if not Path(name).is_dir():
-        return name
-    return f"{portable(name)} {_hash_of(Path(name))}"
+    folder = Path(folder_of(name))
+    return f"{portable(name)} {_hash_of(folder)}" if folder.is_dir() else name
 
 
 def open_hard(
@@ -63,7 +63,7 @@ def open_hard(
 @cache
 def _hash_of(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         if path.is_file():
             digest.update(path.name.encode())
             with path.open("rb") as file:

@@ -67,6 +67,12 @@ class Draft:
             ids += last or [0] * self.streams_of(search)
         return ids
 
+    def end_drawn(self) -> None:
+        """Say what there is to say of an answer that was written token by token and is over."""
+        (search,) = self.searches
+        ended = (search.going or search.found)[0]
+        self.line.fusion = self.line.fused.scores(*by_token(search.prior, ended.each))
+
     def settle(self, streams: Streams, rows: Sequence[int]) -> None:
         """End the line, if there is nothing more to find or nobody waits for it any more.
 
@@ -75,18 +81,16 @@ class Draft:
             rows: A stream of each search.
         """
         line = self.line
-        if line.over and line.fusion is None:  # it was told token by token, or has failed
-            (search,) = self.searches
-            ended = (search.going or search.found)[0]
-            line.fusion = line.fused.scores(*by_token(search.prior, ended.each))
-        elif not line.over and all(search.over for search in self.searches):
+        if line.over:
+            return
+        if all(search.over for search in self.searches):
             if line.options.by_sequence:
                 self._choose(streams, rows)
             else:
                 best = self.searches[0].found[0]
                 scores = by_token(self.searches[0].prior, best.each)
                 line.write(best.ids, line.fused.scores(*scores))
-        elif not line.over and line.stopped:
+        elif line.stopped:
             search = self.searches[0]
             line.ids = list((search.going or search.found)[0].ids)
             line.finish()

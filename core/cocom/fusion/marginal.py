@@ -7,7 +7,7 @@ here is natural logarithms.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from cocom.errors import InputError
@@ -51,10 +51,10 @@ def log_prior(scores: Sequence[float] | None, passages: int) -> tuple[float, ...
 
 def _numbers(scores: Any) -> list[float]:
     try:
-        if isinstance(scores, str | bytes):
+        if isinstance(scores, str | bytes | Set | Mapping):  # no numbers, or in no order
             raise TypeError
         return [float(score) for score in scores]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             f"scores must be a sequence of numbers, one a passage, got {scores!r:.80}."
         ) from None

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
+
 from cocom.backbone import Backbone
 from cocom.fusion.draft import answer_table
 from cocom.fusion.plain_streams import PlainStreams
-from cocom.fusion.streams import SlotStreams, Streams
-from cocom.fusion.writing import FusedWriting
+from cocom.fusion.streams import SlotStreams, Streams, groups_of
+from cocom.fusion.writing import PROMPT_ROWS, FusedWriting
 from cocom.generation import GenerationOptions
 from cocom.running.decoding import DecodingRunner, Writing
 from cocom.running.line import Line
@@ -69,14 +71,16 @@ class PlainFusedRunner:
     def run(self, take: Take) -> None:
         """As `Runner.run`; nothing joins a batch that is being written."""
         writing = FusedWriting(PlainStreams(self._backbone))
-        alone: deque[Line] = deque()
+        groups: deque[Sequence[Line]] = deque()
         while True:
-            joining: Sequence[Line] = []
-            if not writing.lines:
-                joining = [alone.popleft()] if alone else take([])
-            if not joining and not writing.lines:
+            if not groups and not writing.lines:
+                lines = take([])
+                parts = groups_of([line.rows for line in lines], PROMPT_ROWS)
+                groups.extend([lines[i] for i in part] for part in parts)
+            if not groups and not writing.lines:
                 return
-            with self._backbone.role("read"):
+            joining = [] if writing.lines else groups.popleft()
+            with torch.no_grad(), self._backbone.role("read"):
                 writing.join(joining)
                 while writing.lines:
                     writing.step()
@@ -84,14 +88,14 @@ class PlainFusedRunner:
                         break
                     writing.tell()
             writing.tell()
-            alone.extend(writing.failed)
+            groups.extend([line] for line in writing.failed)
             writing.failed.clear()
 
     def tables(
         self, prompts: Sequence[ReadRequest], answers: Sequence[Sequence[int]]
     ) -> list[list[list[float]]]:
         """As `ScoringRunner.tables`."""
-        with self._backbone.role("read"):
+        with torch.no_grad(), self._backbone.role("read"):
             return _tables(PlainStreams(self._backbone), prompts, answers)
 
 

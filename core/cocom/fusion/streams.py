@@ -20,6 +20,7 @@ NUMBERS = 1 << 26
 """Logits that are looked at in one pass, at most; a single answer may have more."""
 
 _PROMPT_ROWS = 8192  # read in one pass
+_ANSWER_ROWS = 512  # tried in one pass behind each prompt: every row is compared with all of them
 
 
 class Streams(Protocol):
@@ -142,7 +143,8 @@ class SlotStreams:
         starts = [gap + prompt.rows for gap, prompt in zip(following, prompts, strict=True)]
         found: list[list[list[float]]] = [[[] for _ in prompts] for _ in answers]
         sizes = [len(answer) - 1 for answer in answers]
-        for group in groups_of(sizes, NUMBERS // (len(rows) * self._vocabulary)):
+        most = min(_ANSWER_ROWS, NUMBERS // (len(rows) * self._vocabulary))
+        for group in groups_of(sizes, most):
             some = [answers[i] for i in group if sizes[i]]
             if not some:
                 continue

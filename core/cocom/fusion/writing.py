@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,10 @@ from cocom.fusion.streams import Streams, groups_of
 from cocom.running.line import Line
 from cocom.running.sampling import next_tokens
 
-__all__ = ["FusedWriting"]
+__all__ = ["PROMPT_ROWS", "FusedWriting"]
 
-_PROMPT_ROWS = 8192  # of prompts that one another's failure can harm
+PROMPT_ROWS = 8192
+"""Rows of prompts that are read together, at most, so that one's failure can harm others."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class FusedWriting:
                 self._over.append(line)
                 continue
             good.append(line)
-        for group in groups_of([line.rows for line in good], _PROMPT_ROWS):
+        for group in groups_of([line.rows for line in good], PROMPT_ROWS):
             self._try_reading([good[i] for i in group])
 
     def step(self) -> None:
@@ -100,7 +101,7 @@ class FusedWriting:
             self._drafts = drafts
             self._streams.arrange(range(before))
             self._over += [line for line in group if line.over]
-            left = [line for line in group if not line.over]
+            left = [line for line in group if not line.over and line not in self.failed]
             self._sort_out(left, error, single=not drafts and len(group) == 1)
 
     def _read(self, group: list[FusedLine]) -> None:
@@ -142,6 +143,7 @@ class FusedWriting:
         parents: dict[Search, list[int]] = {}
         for size, some in places.items():
             parents |= _advance(some, size, logits, begin)
+        lost: set[Draft] = set()
         sources: list[list[int]] = [
             list(range(draft.base, draft.base + draft.streams)) for draft in self._drafts[:first]
         ]
@@ -153,18 +155,30 @@ class FusedWriting:
                 for beam in parents.get(search, []) or stays:
                     kept += range(row + beam * size, row + (beam + 1) * size)
             sources.append(kept)
-            draft.settle(self._streams, [rows[search] for search in draft.searches])
-        self._lay(sources)
+            try:
+                draft.settle(self._streams, [rows[search] for search in draft.searches])
+            except Exception as error:  # what is tried for one answer harms no other
+                traceback.clear_frames(error.__traceback__)
+                self._sort_out([draft.line], error, single=len(self._drafts) == 1)
+                lost.add(draft)
+        self._lay(sources, lost)
 
-    def _lay(self, sources: list[list[int]]) -> None:
-        """Put the streams of what goes on side by side; where one leaves, the last takes its place."""
+    def _lay(self, sources: list[list[int]], lost: Set[Draft]) -> None:
+        """Put the streams of what goes on side by side; where one leaves, the last takes its place.
+
+        Args:
+            sources: The streams of each draft.
+            lost: Drafts that cannot go on.
+        """
         pairs = list(zip(self._drafts, sources, strict=True))
         at = 0
         while at < len(pairs):
-            if not pairs[at][0].line.over:
-                at += 1
-                continue
-            self._over.append(pairs[at][0].line)
+            draft = pairs[at][0]
+            if draft not in lost:
+                if not draft.line.over:
+                    at += 1
+                    continue
+                self._over.append(draft.line)
             last = pairs.pop()
             if at < len(pairs):
                 pairs[at] = last
@@ -233,6 +247,8 @@ def _single(numbered: Sequence[tuple[int, _Place]], mixture: Mixture) -> dict[Se
         if place.draft.draws:
             line.add(one.token)
             parents[place.search] = place.search.advance([one], lambda _, line=line: line.over)  # type: ignore[misc]
+            if line.over:
+                place.draft.end_drawn()
         else:
             parents[place.search] = place.search.advance([one], line.ends_with)
     return parents

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from cocom.errors import CheckpointError, InputError
+from cocom.retrieval.hits import check_text
 
 __all__ = ["BgeM3Tokens", "TooLong"]
 
@@ -70,7 +71,7 @@ class BgeM3Tokens:
         if isinstance(texts, str):
             raise InputError("texts is a single text: give a list, even for one.")
         for number, text in enumerate(texts):
-            _check(number, text)
+            check_text(f"Text {number}", text)
         rows = [encoding.ids for encoding in self._backend.encode_batch(list(texts))]
         for number, ids in enumerate(rows):
             if len(ids) <= self.max_length:
@@ -83,19 +84,6 @@ class BgeM3Tokens:
                 )
             rows[number] = [*ids[: self.max_length - 1], ids[-1]]
         return rows
-
-
-def _check(number: int, text: object) -> None:
-    """Refuse what is no text; the tokenizer would say nothing of use."""
-    if not isinstance(text, str):
-        raise InputError(f"Text {number} is a {type(text).__name__}: give a string.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(
-            f"Text {number} holds half a surrogate pair, which is no character: "
-            "decode its source as what it is."
-        ) from None
 
 
 def _longest(config: Any) -> int:

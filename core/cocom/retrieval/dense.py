@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cocom.datatypes import Passage
 from cocom.errors import CheckpointError
-from cocom.retrieval.hits import Hit, check_passages, check_request, rank_hits
+from cocom.retrieval.hits import Hit, check_finite, check_passages, check_request, rank_hits
 from cocom.retrieval.loading import check_kind, describe, load_model, lock_of
 from cocom.retrieval.pieces import check_question, cut
 from cocom.retrieval.prompts import Family, Pooling, Prompts, family_of, prompts_of
@@ -52,6 +52,7 @@ class DenseRetriever:
         InputError: If there are no passages, or the model is of another kind.
         MissingExtraError: If sentence-transformers is not installed.
         CheckpointError: If there is no such model, it cannot be loaded, or it is of another kind.
+        ModelError: If the model gave values that are not finite.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class DenseRetriever:
 
         Raises:
             InputError: If the question is empty or ``k`` is less than 1.
+            ModelError: If the model gave values that are not finite.
         """
         check_request(question, k)
         scores = self._vectors.scores(self._encoder.question(question))
@@ -142,38 +144,48 @@ class DenseEncoder:
 
     def passages(self, texts: Sequence[str]) -> PassageVectors:
         """Vectors of passages, those that are too long in pieces."""
-        import numpy as np
-
         with lock_of(self._model):
             pieces = cut(texts, self._model, before=self.prompts.passage)
             vectors = self._model.encode_document(
                 pieces.texts, prompt=self.prompts.passage, **self._options
             )
-        return PassageVectors(np.asarray(vectors, dtype=np.float32), pieces.starts)
+        return PassageVectors(_unit(vectors), pieces.starts)
 
     def question(self, question: str) -> NDArray[np.float32]:
         """The vector of a question, shape (dimensions,)."""
-        import numpy as np
-
         with lock_of(self._model):
             check_question(question, self._model, before=self.prompts.query)
             vector = self._model.encode_query(question, prompt=self.prompts.query, **self._options)
-        return np.asarray(vector, dtype=np.float32)
+        return _unit(vector)
 
     @property
     def _options(self) -> dict[str, Any]:
         return {
             "batch_size": self._batch_size,
-            "normalize_embeddings": True,
+            "normalize_embeddings": True,  # in the model's type, so `_unit` does it again
             "show_progress_bar": False,
             "convert_to_numpy": True,
         }
 
 
+def _unit(vectors: Any) -> NDArray[np.float32]:
+    """Vectors of length 1 in float32, also where a model of half the precision made them."""
+    import numpy as np
+
+    found = np.asarray(vectors, dtype=np.float32)
+    check_finite(found)
+    lengths: NDArray[np.float32] = np.linalg.norm(found, axis=-1, keepdims=True).astype(np.float32)
+    lengths[lengths == 0] = 1
+    return found / lengths
+
+
 def _load(name: str, pooling: Pooling | None, device: str | None) -> tuple[Any, Family | None]:
     """Loads a model, and completes a plain transformer by what is known of its family."""
     checkpoint = describe("SentenceTransformer", name)
-    model = load_model("SentenceTransformer", name, device=device)
+    model = load_model("SentenceTransformer", name, device=device, checkpoint=checkpoint)
+    tokenizer: Any = getattr(model, "tokenizer", None)
+    if getattr(tokenizer, "eos_token", None) and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # only fills up rows, where nothing is read
     plain = checkpoint.kind is None
     family = family_of(name, checkpoint.backbone if plain else None)
     if family is not None:

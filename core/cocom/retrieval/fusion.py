@@ -30,7 +30,9 @@ class FusedRetriever:
     By "scores", each retriever's scores for its candidates are stretched to the range from 0 to 1,
     and a passage gets their weighted mean; a retriever that did not find it counts 0, and so does
     one whose candidates all score the same. By "ranks", a passage gets the weighted mean of
-    1 / (60 + rank) (reciprocal rank fusion); equal scores share the mean of their ranks.
+    1 / (60 + rank) (reciprocal rank fusion); equal scores share the mean of their ranks. Where the
+    candidates end amid equal scores, such as those of passages without a word of the question, these
+    count 0: which of them are among the candidates says nothing.
 
     Fusion finds more, but with two retrievers of very different quality the first hits are often
     worse than those of the better one alone, unless a reranker follows.
@@ -85,17 +87,19 @@ class FusedRetriever:
             retrievers found them.
 
         Raises:
-            InputError: If the question is empty or ``k`` is less than 1.
+            InputError: If the question is empty, ``k`` is less than 1, or scores to be combined are not
+                finite.
         """
         check_request(question, k)
         scores: dict[Hashable, float] = {}
         passages: dict[Hashable, Passage] = {}
+        depth = max(k, self._candidates)
         for retriever, weight in zip(self._retrievers, self._weights, strict=True):
-            hits = retriever.retrieve(question, max(k, self._candidates))
+            hits = retriever.retrieve(question, depth)
             shares = (
                 _stretched([hit.score for hit in hits])
                 if self._by == "scores"
-                else _reciprocal_ranks(hits)
+                else _reciprocal_ranks(hits, depth)
             )
             for key, hit, share in zip(_keys(hits), hits, shares, strict=True):
                 passages.setdefault(key, hit.passage)
@@ -162,13 +166,22 @@ def _keys(hits: Sequence[Hit]) -> list[Hashable]:
 
 
 def _stretched(scores: Sequence[float]) -> list[float]:
+    for score in scores:
+        if not math.isfinite(score):
+            raise InputError(
+                f"A hit has the score {score}, which cannot be combined with others: give finite scores, or "
+                "combine by ranks."
+            )
     low, high = min(scores, default=0.0), max(scores, default=0.0)
     return [(score - low) / (high - low) if high > low else 0.0 for score in scores]
 
 
-def _reciprocal_ranks(hits: Sequence[Hit]) -> list[float]:
+def _reciprocal_ranks(hits: Sequence[Hit], depth: int) -> list[float]:
     ranks: dict[float, list[int]] = {}
     for hit in hits:
         ranks.setdefault(hit.score, []).append(hit.rank)
     shared = {score: sum(own) / len(own) for score, own in ranks.items()}
-    return [1.0 / (_RANK_CONSTANT + shared[hit.score]) for hit in hits]
+    shares = {score: 1.0 / (_RANK_CONSTANT + rank) for score, rank in shared.items()}
+    if len(hits) >= depth and len(ranks[hits[-1].score]) > 1:
+        shares[hits[-1].score] = 0.0
+    return [shares[hit.score] for hit in hits]

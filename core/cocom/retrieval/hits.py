@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cocom.datatypes import Passage
-from cocom.errors import InputError
+from cocom.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +19,10 @@ __all__ = [
     "RerankedHit",
     "Retriever",
     "SupportsRerank",
+    "check_finite",
     "check_passages",
     "check_request",
+    "check_text",
     "rank_hits",
     "rerank_hits",
 ]
@@ -78,23 +81,66 @@ def check_passages(passages: Sequence[Passage]) -> tuple[Passage, ...]:
         The passages, in an order that nobody can change any more.
 
     Raises:
-        InputError: If there are no passages.
+        InputError: If there are no passages, or one of them is no `Passage`.
     """
-    if not passages:
+    found = tuple(passages)
+    if not found:
         raise InputError("There are no passages to search: give the retriever at least one.")
-    return tuple(passages)
+    for number, passage in enumerate(found):
+        if not isinstance(passage, Passage):
+            raise InputError(
+                f"Passage {number} is a {type(passage).__name__}: give a Passage, for instance Passage(text)."
+            )
+    return found
 
 
 def check_request(question: str, k: int | None = None) -> None:
     """Makes sure that there is something to search for.
 
     Raises:
-        InputError: If the question has no text or ``k`` is less than 1.
+        InputError: If the question is no text or an empty one, or ``k`` is less than 1.
     """
+    if not isinstance(question, str):
+        raise InputError(f"The question is a {type(question).__name__}: give a string.")
     if not question.strip():
         raise InputError("The question is empty: give a text to search for.")
     if k is not None and k < 1:
         raise InputError(f"k is {k}, but a search returns at least 1 passage: give a larger k.")
+
+
+def check_text(name: str, text: object) -> None:
+    """Makes sure that a tokenizer can read a text; it would say nothing of use.
+
+    Args:
+        name: What to call the text.
+        text: What is given for it.
+
+    Raises:
+        InputError: If it is no string, or holds half a character.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name} is a {type(text).__name__}: give a string.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{name} holds half a surrogate pair, which is no character: decode its source as what it is."
+        ) from None
+
+
+def check_finite(values: NDArray[np.floating[Any]]) -> None:
+    """Makes sure that hits can be put in order by what a model gave.
+
+    Raises:
+        ModelError: If it gave something infinite or not a number.
+    """
+    import numpy as np
+
+    if not np.isfinite(values).all():
+        raise ModelError(
+            "The retrieval model gave values that are infinite or not a number: load it in float32 or "
+            "bfloat16, or check its weights."
+        )
 
 
 def rank_hits(passages: Sequence[Passage], scores: NDArray[np.floating[Any]], k: int) -> list[Hit]:
@@ -118,14 +164,14 @@ def rank_hits(passages: Sequence[Passage], scores: NDArray[np.floating[Any]], k:
 
 
 def rerank_hits(hits: Sequence[Hit], scores: Sequence[float], k: int | None) -> list[RerankedHit]:
-    """Orders hits by new scores, equal scores in the order of the hits.
+    """Orders hits by new scores, equal scores in the order of the hits, what is not a number last.
 
     A hit that was reranked before keeps the score and the rank of the retriever.
 
     Returns:
         The best ``k`` hits, or all where ``k`` is None or there are fewer.
     """
-    order = sorted(range(len(hits)), key=lambda index: -scores[index])[:k]
+    order = sorted(range(len(hits)), key=lambda i: (math.isnan(scores[i]), -scores[i]))[:k]
     reranked = []
     for rank, index in enumerate(order, start=1):
         hit = hits[index]

@@ -10,6 +10,7 @@ from cocom.datatypes import Passage
 from cocom.retrieval.hits import (
     Hit,
     RerankedHit,
+    check_finite,
     check_passages,
     check_request,
     rank_hits,
@@ -47,6 +48,7 @@ class LateInteractionRetriever:
         InputError: If there are no passages, or the model is of another kind.
         MissingExtraError: If sentence-transformers is not installed.
         CheckpointError: If there is no such model, it cannot be loaded, or it is of another kind.
+        ModelError: If the model gave values that are not finite.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class LateInteractionRetriever:
 
         Raises:
             InputError: If the question is empty or ``k`` is less than 1.
+            ModelError: If the model gave values that are not finite.
         """
         check_request(question, k)
         scores = self._encoder.scores(question, self._vectors)
@@ -114,6 +117,7 @@ class LateInteractionReranker:
 
         Raises:
             InputError: If the question is empty or ``k`` is less than 1.
+            ModelError: If the model gave values that are not finite.
         """
         check_request(question, k)
         if not hits:
@@ -158,7 +162,9 @@ class _TokenEncoder:
                     found[0], shape=(1, found[0].shape[1])
                 )
                 counts[passage] = 1
-        return MultiVectors(np.concatenate(found).astype(np.float32, copy=False), counts)
+        vectors = np.concatenate(found).astype(np.float32, copy=False)
+        check_finite(vectors)
+        return MultiVectors(vectors, counts)
 
     def scores(self, question: str, vectors: MultiVectors) -> NDArray[np.float32]:
         import numpy as np
@@ -166,7 +172,9 @@ class _TokenEncoder:
         with lock_of(self._model):
             check_question(question, self._model, before=self._prompts.query)
             own = self._model.encode_query(question, prompt=self._prompts.query, **self._options)
-        means = vectors.scores(np.asarray(own, dtype=np.float32))
+        asked = np.asarray(own, dtype=np.float32)
+        check_finite(asked)
+        means = vectors.scores(asked)
         if self._model.similarity_fn_name == "meanmaxsim":
             return means
         return means * np.float32(len(own))

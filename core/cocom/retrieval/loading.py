@@ -77,13 +77,20 @@ def describe(kind: Kind, name: str) -> Checkpoint:
     return Checkpoint(saved, tuple(map(str, architectures)), config.get("model_type"))
 
 
-def load_model(kind: Kind, name: str | Path, *, device: str | None = None) -> Any:
+def load_model(
+    kind: Kind,
+    name: str | Path,
+    *,
+    device: str | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Any:
     """Loads a model as one kind, if its checkpoint is complete for that.
 
     Args:
         kind: The class of sentence-transformers to load it with.
         name: A folder or the name of a model on the hub.
         device: Where it computes; None takes a GPU if there is one.
+        checkpoint: What `describe` says of it, if that was asked before.
 
     Raises:
         MissingExtraError: If sentence-transformers is not installed.
@@ -94,8 +101,7 @@ def load_model(kind: Kind, name: str | Path, *, device: str | None = None) -> An
         raise CheckpointError(
             f"The name of the retrieval model is empty: give the folder of a {kind} or its name on the hub."
         )
-    checkpoint = describe(kind, name)
-    _check_checkpoint(kind, name, checkpoint)
+    _check_checkpoint(kind, name, checkpoint or describe(kind, name))
     try:
         return _library_class(kind)(name, device=device)
     except Exception as error:  # what the library and those below it raise has nothing in common

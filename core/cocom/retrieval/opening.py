@@ -29,7 +29,7 @@ def open_retriever(name: str, passages: Sequence[Passage]) -> Retriever:
         MissingExtraError: If sentence-transformers is not installed.
         CheckpointError: If there is no such model, it cannot be loaded, or it is of another kind.
     """
-    if name == "bm25":
+    if name.casefold() == "bm25":
         from cocom.retrieval.bm25 import BM25Retriever
 
         return BM25Retriever(passages)
@@ -80,13 +80,19 @@ def open_reranker(name: str) -> SupportsRerank:
 
 def _parts(name: str, kinds: Sequence[str], what: str, others: str) -> tuple[str | None, str]:
     """The kind and the model that a name consists of; no kind where it names a model only."""
-    if name and Path(name).exists():
-        return None, name
+    try:
+        if name and Path(name).exists():
+            return None, name
+    except OSError as error:  # a name that is too long, or a folder that may not be read
+        raise InputError(
+            f"The name of the {what}, {name[:40]!r}…, cannot be used ({error.strerror}): give {others}a "
+            "folder or the name of a model."
+        ) from error
     kind, colon, model = name.partition(":")
     if colon and kind in kinds and model:
         return kind, model
     # A letter before a colon is a drive of Windows.
-    if not name or (colon and len(kind) > 1) or name in kinds:
+    if not name or (colon and len(kind) > 1) or name.casefold() in ("bm25", *kinds):
         known = ", ".join(f"{each}:MODEL" for each in kinds)
         raise InputError(
             f"There is no {what} {name!r}: give {others}{known}, or a folder or the name of a model."

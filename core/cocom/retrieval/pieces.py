@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cocom.errors import InputError
+from cocom.retrieval.hits import check_text
 from cocom.split import split_text
 
 __all__ = ["Pieces", "check_question", "cut", "limit_of"]
@@ -54,8 +55,13 @@ def cut(texts: Sequence[str], model: Any, *, before: str = "", beside: str | Non
         beside: A question that is read together with each piece, as a cross-encoder does.
 
     Raises:
-        InputError: If the question leaves no room for a passage beside it.
+        InputError: If the question or the prompt leaves no room for a passage beside it, or a text
+            holds half a character.
     """
+    for number, text in enumerate(texts):
+        check_text(f"Passage {number}", text)
+    if beside is not None:
+        check_text("The question", beside)
     limit = limit_of(model, "document")
     if limit is None:
         return Pieces(list(texts), list(range(len(texts))))
@@ -74,6 +80,11 @@ def cut(texts: Sequence[str], model: Any, *, before: str = "", beside: str | Non
         if _surely_fits(text, limit - overhead) or count(text) <= limit:
             pieces.append(text)
         else:
+            if overhead + _LEAST_ROOM > limit:
+                raise InputError(
+                    f"The prompt takes {overhead} of the {limit} tokens that the model reads at once, which "
+                    f"leaves no room for passage {len(starts) - 1}: give a shorter one."
+                )
             long += 1
             pieces += split_text(text, limit, count_tokens=count) or [""]
     if long:
@@ -88,7 +99,12 @@ def cut(texts: Sequence[str], model: Any, *, before: str = "", beside: str | Non
 
 
 def check_question(question: str, model: Any, *, before: str = "") -> None:
-    """Warns if a question is longer than a model reads, since what is beyond has no effect."""
+    """Warns if a question is longer than a model reads, since what is beyond has no effect.
+
+    Raises:
+        InputError: If it holds half a character.
+    """
+    check_text("The question", question)
     limit = limit_of(model, "query")
     if limit is None:
         return

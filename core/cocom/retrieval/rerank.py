@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from cocom.errors import CheckpointError
 from cocom.retrieval.dense import DenseEncoder
-from cocom.retrieval.hits import Hit, RerankedHit, check_request, rerank_hits
-from cocom.retrieval.loading import check_kind, load_model, lock_of
+from cocom.retrieval.hits import Hit, RerankedHit, check_finite, check_request, rerank_hits
+from cocom.retrieval.loading import check_kind, first_line, load_model, lock_of
 from cocom.retrieval.pieces import cut
 from cocom.retrieval.prompts import Pooling, Prompts
 
@@ -73,6 +73,8 @@ class Reranker:
         Raises:
             InputError: If the question is empty, ``k`` is less than 1, or the question leaves no room
                 for a passage in what the model reads.
+            CheckpointError: If its files do not say how to fill up pairs that are read together.
+            ModelError: If the model gave a score that is not finite.
         """
         check_request(question, k)
         if not hits:
@@ -87,12 +89,19 @@ class Reranker:
             return []
         with lock_of(self._model):
             pieces = cut(texts, self._model, before=self._prompt, beside=question)
-            scores = self._model.predict(
-                [(question, text) for text in pieces.texts],
-                batch_size=self._batch_size,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-            )
+            try:
+                scores = self._model.predict(
+                    [(question, text) for text in pieces.texts],
+                    batch_size=self._batch_size,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
+                )
+            except ValueError as error:  # a decoder whose files do not say how to fill up rows
+                raise CheckpointError(
+                    f"The cross-encoder cannot read several pairs at once ({first_line(error)}): set the "
+                    "padding token that it was trained with in its tokenizer and its config.json."
+                ) from error
+        check_finite(scores)
         best: list[float] = np.maximum.reduceat(scores, pieces.starts).tolist()
         return best
 

@@ -76,7 +76,8 @@ class SparseIndex:
             in float64 and then rounded once.
 
         Raises:
-            InputError: If the query is not one sparse row of as many terms as the index has.
+            InputError: If the query is not one sparse row of as many terms as the index has, or holds a
+                weight that is no number.
         """
         import numpy as np
 
@@ -125,6 +126,10 @@ class SparseIndex:
                 f"index has {self.terms} terms: give a SciPy sparse row of shape (1, {self.terms})."
             )
         row = query.tocoo().astype(np.float64)
+        if not np.isfinite(row.data).all():
+            raise InputError(
+                "The query has a weight that is infinite or not a number: check the model that made it."
+            )
         numbers = row.coords[-1] if hasattr(row, "coords") else row.col
         terms, places = np.unique(numbers, return_inverse=True)
         weights = np.zeros(len(terms), dtype=np.float64)
