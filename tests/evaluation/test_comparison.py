@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -216,11 +217,9 @@ def test_the_table_has_a_row_a_column_with_intervals_and_differences(tiny, plan,
     assert lines[5].split(" | ")[7] == "", "rate 16 was not asked, so there is nothing to compare"
 
 
-def test_the_guide_shows_the_table_of_the_committed_report(repository) -> None:
-    path = repository / "benchmarks" / "results" / "comparison" / "report.json"
-    if not path.is_file():
-        pytest.skip("no comparison is committed in benchmarks/results/comparison")
-    report = json.loads(path.read_text(encoding="utf-8"))
-    guide = (repository / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    assert comparison_table(report) in guide
-    assert all(note in guide for note in notes(report))
+def test_the_page_shows_the_committed_figures(repository) -> None:
+    script = runpy.run_path(str(repository / "benchmarks" / "comparison.py"))
+    reports = script["committed"]()
+    assert set(reports) == set(script["SETS"])
+    page = (repository / "docs" / "comparison.md").read_text(encoding="utf-8")
+    assert page == script["page"](reports)
