@@ -1,6 +1,6 @@
 """Labels that say which words of a passage to keep, made from the questions that people asked about it.
 
-The paper (arXiv 2403.12968, section 3) lets GPT-4 shorten texts and labels the words that it keeps. Without
+The paper (arXiv 2403.12968) lets GPT-4 shorten texts and labels the words that it keeps. Without
 GPT-4, this is a substitute: a word is to be kept if it is part of an answer, or if a question about the
 passage uses it and it is no stop word. What nobody asked about counts as not worth keeping, so the labels
 hold for questions of the kind that were asked, and say nothing about grammar or style.

@@ -202,7 +202,7 @@ def test_the_method_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"iterative_size": 0}, "iterative_size must be at least 1"),
+        ({"iterative_size": 0}, "iterative_size must be a whole number, at least 1, got 0"),
         ({"context_budget": -1}, "context_budget must be 0 or more"),
         ({"sentence_budget": 0.5}, "sentence_budget must be 1 or more"),
     ],

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from numbers import Integral, Real
 
 from cocom.errors import ConfigError, InputError
 
-__all__ = ["fit", "target_of"]
+__all__ = ["fit", "is_number", "target_of"]
 
 _TRIES = 1024  # units that may be tried for the last tokens of a budget
 _LEAPS = 8  # guesses before the search halves what is left
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number, of Python or of numpy; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def target_of(tokens: int, rate: float | None, target_tokens: int | None) -> int:
@@ -29,16 +35,18 @@ def target_of(tokens: int, rate: float | None, target_tokens: int | None) -> int
             f"rate is {rate} and target_tokens is {target_tokens}: give one of the two."
         )
     if rate is not None:
-        if isinstance(rate, bool) or not 1 <= rate < math.inf:
+        if not is_number(rate) or not 1 <= rate < math.inf:
             raise ConfigError(
-                f"rate must be 1 or more, tokens for each that is kept, got {rate}: for a share to keep such "
-                "as 0.25, give 1 / 0.25."
+                f"rate must be 1 or more, tokens for each that is kept, got {rate!r}: for a share to keep "
+                "such as 0.25, give 1 / 0.25."
             )
         return min(tokens, max(1, math.floor(tokens / rate))) if tokens else 0
     assert target_tokens is not None
+    if not isinstance(target_tokens, Integral):
+        raise ConfigError(f"target_tokens must be a whole number, got {target_tokens!r}.")
     if isinstance(target_tokens, bool) or target_tokens < 1:
         raise ConfigError(f"target_tokens must be at least 1, got {target_tokens}.")
-    return min(tokens, target_tokens)
+    return min(tokens, int(target_tokens))
 
 
 def fit(

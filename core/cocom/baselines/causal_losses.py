@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cocom.baselines.kept_prefixes import KeptPrefixes
 from cocom.baselines.model_locks import scoring
 from cocom.baselines.plain_encoding import PlainEncoding
-from cocom.errors import ModelError
+from cocom.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,6 +27,7 @@ _LEAST_POSITIONS = 16
 _ROW_TOKENS = 4096  # tokens that go through the model together
 _LOGITS = 1 << 27  # and numbers that come out
 _PIECE = 512  # tokens of a long text that are scored together
+_SEES = ("sliding_window", "attention_window", "attention_chunk_size", "window_size")
 
 
 class CausalLosses:
@@ -68,7 +69,7 @@ class CausalLosses:
                 f"max_position_embeddings of the model is {self.positions}: take one that reads at least "
                 f"{_LEAST_POSITIONS} tokens."
             )
-        windows = [getattr(config, name, None) for name in ("sliding_window", "attention_window")]
+        windows = [getattr(config, name, None) for name in _SEES]
         self.sees = min((int(w) for w in windows if isinstance(w, int)), default=None)
 
     def used(self) -> AbstractContextManager[None]:
@@ -78,16 +79,53 @@ class CausalLosses:
     @property
     def longest(self) -> int | None:
         """Most tokens of a window that is scored in one go; longer ones are taken apart."""
-        return None if self.positions is None else self.positions // 2
+        return self.longest_behind(0)
+
+    def longest_behind(self, fixed: int) -> int | None:
+        """The same, behind a prefix of which some tokens stay in any case."""
+        if self.positions is None:
+            return None
+        left = self.positions - len(self.start) - fixed
+        return min(self.positions // 2, max(1, left // 2))
+
+    def check_question(self, tokens: int) -> None:
+        """Refuse a question that leaves less than a quarter of the model's positions.
+
+        Raises:
+            InputError: It does.
+        """
+        if self.positions is None:
+            return
+        if self.positions - len(self.start) - tokens < self.positions // 4:
+            raise InputError(
+                f"the question takes {tokens} tokens of the {self.positions} that the model can read: "
+                "shorten it, or take a model that reads more."
+            )
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Refuse tokens that the model does not have.
+
+        Raises:
+            ModelError: There is one.
+        """
+        if (most := max(ids, default=0)) >= self._vocabulary:
+            raise ModelError(
+                f"the tokenizer gives token {most} but the model has {self._vocabulary} of them: take the "
+                "model's own tokenizer."
+            )
 
     def together(self, prefix: int, window: int) -> int:
         """Rows that are best scored together.
 
         Args:
-            prefix: Tokens of the longest prefix.
+            prefix: Tokens of the longest prefix, as long as it gets.
             window: Tokens of the longest window behind it.
         """
-        if self.recurrent or (self.sees is not None and prefix + window >= self.sees):
+        if (
+            self.recurrent
+            or not self.takes_positions
+            or (self.sees is not None and prefix + window >= self.sees)
+        ):
             return 1  # padding would count as tokens
         # What waits to be read again is a small part of a prefix that grows window by window.
         rows = min(_ROW_TOKENS // max(1, window), _LOGITS // (self._vocabulary * max(1, window)))
@@ -108,7 +146,8 @@ class CausalLosses:
         with self.used():
             while order:
                 prefix, ids = rows[order[0]]
-                size = self.together(len(prefix), min(len(prefix) + len(ids), _PIECE))
+                whole = len(prefix) + len(ids)
+                size = self.together(whole, min(whole, _PIECE))
                 batch, order = order[:size], order[size:]
                 losses = self._along([rows[i] for i in batch])
                 for i, one in zip(batch, losses, strict=True):

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from cocom.baselines.budget import target_of
+from cocom.baselines.budget import is_number, target_of
 from cocom.baselines.coarse import Coarse, Request, forced_units, units_left, with_forced
 from cocom.baselines.iterative import Text, Worth, compress_iteratively
 from cocom.baselines.passage_units import (
@@ -56,10 +56,16 @@ class CausalMethod(ABC):
 
         if compat not in (None, "llmlingua"):
             raise ConfigError(f"compat must be None or 'llmlingua', got {compat!r}.")
-        if isinstance(iterative_size, bool) or iterative_size < 1:
-            raise ConfigError(f"iterative_size must be at least 1, got {iterative_size}.")
-        if isinstance(context_budget, bool) or not 0 <= context_budget < math.inf:
-            raise ConfigError(f"context_budget must be 0 or more, got {context_budget}.")
+        if (
+            isinstance(iterative_size, bool)
+            or not isinstance(iterative_size, int)
+            or iterative_size < 1
+        ):
+            raise ConfigError(
+                f"iterative_size must be a whole number, at least 1, got {iterative_size!r}."
+            )
+        if not is_number(context_budget) or not 0 <= context_budget < math.inf:
+            raise ConfigError(f"context_budget must be 0 or more, got {context_budget!r}.")
         loaded = load_causal_model(model, tokenizer, device, dtype)
         self.losses = CausalLosses(*loaded)
         self._published = None if compat is None else Published(*loaded)
@@ -123,6 +129,11 @@ class CausalMethod(ABC):
         """
         if questions is None:
             questions = [None] * len(batch)
+        if isinstance(questions, str):
+            raise InputError(
+                f"questions is one text, {questions[:40]!r}: give a list, one for each list of passages."
+            )
+        force_tokens = _strings(force_tokens)
         if len(questions) != len(batch):
             raise InputError(
                 f"there are {len(batch)} lists of passages but {len(questions)} questions: give one for each."
@@ -143,13 +154,8 @@ class CausalMethod(ABC):
         force_tokens: Collection[str],
         force_passages: Collection[int],
     ) -> Request:
-        if isinstance(force_tokens, str) or not all(
-            isinstance(string, str) and string for string in force_tokens
-        ):
-            raise ConfigError(
-                f"force_tokens must be a list of strings that are not empty, got {force_tokens!r}."
-            )
-        if self._published is not None and (force_tokens or force_passages):
+        strings, places = _strings(force_tokens), tuple(force_passages)
+        if self._published is not None and (strings or places):
             raise ConfigError(
                 "force_tokens and force_passages are nothing that the package llmlingua has for this method: "
                 "leave them or compat='llmlingua' out."
@@ -160,8 +166,8 @@ class CausalMethod(ABC):
             passages=found,
             question=question,
             target=target_of(sum(one.tokens for one in found), rate, target_tokens),
-            forced_passages=check_places(force_passages, len(found)),
-            force_tokens=tuple(force_tokens),
+            forced_passages=check_places(places, len(found)),
+            force_tokens=strings,
         )
 
     def _counts(self) -> TokenCounts:
@@ -216,17 +222,20 @@ class CausalMethod(ABC):
     def _chosen(
         self, request: Request, coarse: Coarse, worth: Sequence[Sequence[Worth]]
     ) -> HardCompression:
-        whole: list[list[Worth]] = []
-        for index, found in zip(coarse.order, worth, strict=True):
+        forced = forced_units(request, coarse)
+        whole: list[list[Worth | None]] = []
+        for index, found, must in zip(coarse.order, worth, forced, strict=True):
             passage = request.passages[index]
             known = dict(zip(units_left(passage, coarse), found, strict=True))
-            gone = (-math.inf, -math.inf)
+            # Of a passage that is there for its forced strings alone, nothing else fills the budget.
+            alone = must and must.issuperset(known)
+            gone = None if alone else (-math.inf, -math.inf)
             whole.append([known.get(unit, gone) for unit in range(len(passage.units))])
         return choose(
             request.passages,
             coarse.order,
             whole,
-            forced_units(request, coarse),
+            forced,
             request.target,
             self._counts(),
             coarse.scores,
@@ -256,3 +265,17 @@ class CausalMethod(ABC):
     @abstractmethod
     def _check_question(self, question: str | None) -> None:
         """Refuse a question that the method cannot use."""
+
+
+def _strings(force_tokens: Collection[str]) -> tuple[str, ...]:
+    """The strings that are to stay.
+
+    Raises:
+        ConfigError: They are none.
+    """
+    strings = () if isinstance(force_tokens, str) else tuple(force_tokens)
+    if isinstance(force_tokens, str) or not all(isinstance(s, str) and s for s in strings):
+        raise ConfigError(
+            f"force_tokens must be a list of strings that are not empty, got {force_tokens!r}."
+        )
+    return strings

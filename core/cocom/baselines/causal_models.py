@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cocom.baselines.model_files import folder_of, no_bars
-from cocom.errors import CheckpointError, ConfigError
+from cocom.baselines.model_files import device_of, folder_of, no_bars
+from cocom.errors import CheckpointError, ConfigError, ModelError
 from cocom.processor import fast_bfloat16
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def load_causal_model(
     Raises:
         ConfigError: What is given does not go together.
         CheckpointError: The model cannot be loaded.
+        ModelError: The model is an encoder.
     """
     if not isinstance(model, str | os.PathLike):
         if tokenizer is None:
@@ -50,8 +51,11 @@ def load_causal_model(
                 f"model is loaded already, but device is {device} and dtype is {dtype}: move the model "
                 "itself, and leave them out."
             )
-        return model, tokenizer
-    return _load(_folder(model), tokenizer, device, dtype)
+        loaded = model, tokenizer
+    else:
+        loaded = _load(_folder(model), tokenizer, device, dtype)
+    _refuse_encoder(loaded[0])
+    return loaded
 
 
 def _folder(model: str | os.PathLike[str]) -> str:
@@ -70,7 +74,7 @@ def _load(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = device_of(device)
     kind: Any = getattr(torch, dtype, dtype) if isinstance(dtype, str) else dtype
     if kind != "auto" and kind is not None and not isinstance(kind, torch.dtype):
         raise ConfigError(f"dtype {dtype!r} is unknown: choose float32, bfloat16, float16 or auto.")
@@ -84,14 +88,36 @@ def _load(
                     kind = saved if keep else torch.float32
             if tokenizer is None:
                 tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                name, dtype=kind, trust_remote_code=False
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                name, dtype=kind, trust_remote_code=False, output_loading_info=True
             )
+            loaded, info = found
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CheckpointError(
             f"The causal language model '{name}' cannot be loaded: give the folder of one, its name on the "
             f"hub, or '{_SHIPPED}' ({reason})."
         ) from error
+    if missing := sorted(info["missing_keys"]):
+        raise CheckpointError(
+            f"'{name}' has no weights for {missing[0]}, so it is no trained causal language model: give one, "
+            "not an encoder or an embedding model."
+        )
     assert tokenizer is not None
     return loaded.to(place).eval(), tokenizer
+
+
+def _refuse_encoder(model: PreTrainedModel) -> None:
+    """Refuse a model whose tokens see those behind them.
+
+    Raises:
+        ModelError: It is one.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    config: Any = model.config
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        raise ModelError(
+            f"{type(model).__name__} is an encoder, in which tokens see those behind them: take a causal "
+            "language model."
+        )

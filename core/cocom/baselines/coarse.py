@@ -43,12 +43,14 @@ class Coarse:
         shares: Share of the tokens of each that is to stay.
         scores: How much each passage given matters, higher is more; None if that was not asked.
         left_out: Numbers of units that go all the same, by the place of their passage.
+        by_rank: Whether `order` is by what matters most, and not the order given.
     """
 
     order: Sequence[int]
     shares: Sequence[float]
     scores: Sequence[float] | None
     left_out: Mapping[int, Collection[int]]
+    by_rank: bool = False
 
 
 def forced_units(request: Request, coarse: Coarse) -> list[set[int]]:
@@ -57,24 +59,29 @@ def forced_units(request: Request, coarse: Coarse) -> list[set[int]]:
 
 
 def with_forced(request: Request, coarse: Coarse) -> Coarse:
-    """The same, and of passages that were to go what strings that are to stay stand in."""
-    places = {
-        passage.index: held
+    """The same, and of passages and sentences that were to go what strings that are to stay stand in."""
+    held = {
+        passage.index: found
         for passage in request.passages
-        if passage.index not in coarse.order and (held := passage.holding(request.force_tokens))
+        if (found := passage.holding(request.force_tokens))
     }
-    if not places:
+    if not held:
         return coarse
     share = dict(zip(coarse.order, coarse.shares, strict=True))
-    order = [*coarse.order, *places]
-    if list(coarse.order) == sorted(coarse.order):
+    order = [*coarse.order, *(place for place in held if place not in share)]
+    if coarse.by_rank and coarse.scores is not None:
+        scores = coarse.scores
+        order.sort(key=lambda place: (-scores[place], place))
+    elif not coarse.by_rank:
         order.sort()
-    rest = {
-        place: set(range(len(request.passages[place].units))) - held
-        for place, held in places.items()
-    }
+    left_out = {place: set(units) for place, units in coarse.left_out.items()}
+    for place, units in held.items():
+        if place not in share:
+            left_out[place] = set(range(len(request.passages[place].units)))
+        if place in left_out:
+            left_out[place] -= units
     shares = [share.get(place, 0.0) for place in order]
-    return Coarse(order, shares, coarse.scores, {**coarse.left_out, **rest})
+    return Coarse(order, shares, coarse.scores, left_out, coarse.by_rank)
 
 
 def units_left(passage: PassageUnits, coarse: Coarse) -> list[int]:

@@ -1,9 +1,8 @@
 """Iterative token-level compression: window by window, each token scored behind what was kept before it.
 
-LLMLingua (arXiv 2310.05736), section 3.2 and algorithm 2. A window's tokens are kept from the threshold on
-that leaves the wanted share of the window; the next window is scored behind what was kept, not behind what
-there was. LongLLMLingua (arXiv 2310.06839), section 4.1, scores a token by how much the question changes its
-loss.
+LLMLingua (arXiv 2310.05736). A window's tokens are kept from the threshold on that leaves the wanted share of
+the window; the next window is scored behind what was kept, not behind what there was. LongLLMLingua (arXiv
+2310.06839) scores a token by how much the question changes its loss.
 """
 
 from __future__ import annotations
@@ -75,8 +74,12 @@ def compress_iteratively(
     Returns:
         For each text and each of its passages, what each unit is worth, in the order of the units.
     """
-    size = min(size, losses.longest or size)
-    windows = [_windows_of(text.passages, separator, size) for text in texts]
+    windows = [
+        _windows_of(
+            text.passages, separator, min(size, losses.longest_behind(len(text.question)) or size)
+        )
+        for text in texts
+    ]
     worth: list[list[list[Worth]]] = [
         [[(0.0, 0.0)] * len(passage.units) for passage in text.passages] for text in texts
     ]
@@ -101,7 +104,8 @@ def _along(
     """Go through the windows of some texts in step."""
     prefixes = [KeptPrefixes(losses, [()] * len(batch))]
     if texts[batch[0]].question:
-        prefixes.append(KeptPrefixes(losses, [texts[i].question for i in batch]))
+        questions = [texts[i].question for i in batch]
+        prefixes.append(KeptPrefixes(losses, questions, [len(ids) for ids in questions]))
     for at in range(len(windows[batch[0]])):
         present = [row for row, i in enumerate(batch) if at < len(windows[i])]
         if len(present) < len(batch):

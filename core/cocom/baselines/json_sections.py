@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cocom.baselines.budget import is_number
 from cocom.baselines.parts import Part, compress_parts
 from cocom.baselines.result import HardCompressor
 from cocom.errors import ConfigError, InputError
@@ -83,9 +84,13 @@ def compress_json(
     """
     keys = dict(keys or {})
     for name, key in keys.items():
-        if key.rate is not None and not key.rate >= 1:
+        if not isinstance(key, JsonKey):
             raise ConfigError(
-                f"the rate of key {name!r} must be 1 or more, tokens for each that is kept, got {key.rate}."
+                f"key {name!r} must have a JsonKey, got {key!r}: give JsonKey(rate=2)."
+            )
+        if key.rate is not None and not (is_number(key.rate) and key.rate >= 1):
+            raise ConfigError(
+                f"the rate of key {name!r} must be 1 or more, tokens for each that is kept, got {key.rate!r}."
             )
     data = _read(data)
     count = count_tokens or compressor.count_tokens
@@ -123,7 +128,10 @@ def _read(data: Any) -> Any:
     try:
         if isinstance(data, str) and data.lstrip()[:1] in ("{", "["):
             data = json.loads(data, object_pairs_hook=_object)
-        return json.loads(json.dumps(data, allow_nan=False))
+        written = json.dumps(data, allow_nan=False)
+        data = json.loads(written, object_pairs_hook=_object)
+        copy.deepcopy(data)  # which fails first where arrays are nested too deep
+        return data
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"the data is no JSON ({error}): give what json.loads gives, or JSON text."

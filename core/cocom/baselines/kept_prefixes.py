@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cocom.errors import ModelError
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,18 +24,25 @@ class KeptPrefixes:
 
     The keys and values of a prefix stay in a cache. Those of a window that was scored are cut off again: what
     is kept of it is read anew, without what was dropped between. Where the model's positions run out, it
-    reads on behind the last three quarters of what fits before the window.
+    reads on behind what is fixed and the last three quarters of what fits between that and the window.
     """
 
-    def __init__(self, losses: CausalLosses, prefixes: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        losses: CausalLosses,
+        prefixes: Sequence[Sequence[int]],
+        fixed: Sequence[int] | None = None,
+    ) -> None:
         """Begin with some tokens, behind the model's start token.
 
         Args:
             losses: Whose model reads them.
             prefixes: Token ids for each text.
+            fixed: How many of these each text keeps even where the model's positions run out; None for none.
         """
         self._losses = losses
         self._seen = [[*losses.start, *prefix] for prefix in prefixes]
+        self._fixed = list(fixed or [0] * len(self._seen))
         self._read = [0] * len(self._seen)  # of each prefix, tokens whose keys and values are there
         self._cache: Any = None
         # Columns of the cache that hold a token, (rows, columns).
@@ -57,6 +66,7 @@ class KeptPrefixes:
         import torch
 
         self._seen = [self._seen[i] for i in rows]
+        self._fixed = [self._fixed[i] for i in rows]
         self._read = [self._read[i] for i in rows]
         if self._mask is None:
             return
@@ -73,9 +83,10 @@ class KeptPrefixes:
         Args:
             windows: Token ids for each text; none for a text is right too.
         """
-        longest = self._losses.longest
-        if longest is not None and max(map(len, windows), default=0) > longest:
-            return self._in_parts(windows, longest)
+        limits = [self._losses.longest_behind(fixed) for fixed in self._fixed]
+        rows = zip(windows, limits, strict=True)
+        if any(limit is not None and len(window) > limit for window, limit in rows):
+            return self._in_parts(windows, min(limit for limit in limits if limit is not None))
         return self._score(windows, stay=False)
 
     def read_on(self, windows: Sequence[Sequence[int]]) -> list[Losses]:
@@ -99,7 +110,8 @@ class KeptPrefixes:
     def _in_parts(self, windows: Sequence[Sequence[int]], size: int) -> list[Losses]:
         """Windows that the model cannot read at once, each part behind those before it."""
         start = len(self._losses.start)
-        apart = KeptPrefixes(self._losses, [seen[start:] for seen in self._seen])
+        prefixes = [seen[start:] for seen in self._seen]
+        apart = KeptPrefixes(self._losses, prefixes, self._fixed)
         found: list[list[Losses]] = [[] for _ in windows]
         for at in range(0, max(map(len, windows)), size):
             parts = [window[at : at + size] for window in windows]
@@ -117,12 +129,12 @@ class KeptPrefixes:
         positions = self._losses.positions
         if positions is None:
             return
-        start = list(self._losses.start)
         short = False
         for row, (seen, window) in enumerate(zip(self._seen, windows, strict=True)):
             if len(seen) + len(window) > positions:
-                last = (positions - len(window) - len(start)) * 3 // 4
-                self._seen[row] = start + seen[-last:]
+                first = len(self._losses.start) + self._fixed[row]
+                last = (positions - len(window) - first) * 3 // 4
+                self._seen[row] = seen[:first] + seen[len(seen) - last :]
                 short = True
         if short:
             self._forget()
@@ -131,9 +143,10 @@ class KeptPrefixes:
         """Score a window and everything before it in one go."""
         import torch
 
-        ids = torch.tensor([[*seen, *window]], device=self._losses.model.device)
         if not len(window):
             return np.zeros(0, np.float32)
+        self._losses.check([*seen, *window])
+        ids = torch.tensor([[*seen, *window]], device=self._losses.model.device)
         logits = self._losses.model(input_ids=ids, use_cache=False).logits
         return self._losses_of(logits[0, max(0, len(seen) - 1) :], window, bool(seen))
 
@@ -192,6 +205,7 @@ class KeptPrefixes:
         places = np.zeros_like(ids)
         for row, (first, then) in enumerate(zip(before, windows, strict=True)):
             a, b = head - len(first), head + len(then)
+            losses.check([*first, *then])
             ids[row, a:b] = [*first, *then]
             mask[row, a:b] = True
             places[row, a:b] = range(self._read[row], self._read[row] + b - a)
@@ -256,6 +270,11 @@ class KeptPrefixes:
         wanted = torch.tensor(behind, dtype=torch.int64, device=logits.device)
         losses = F.cross_entropy(logits[: len(behind)].float(), wanted, reduction="none")
         values: Losses = losses.cpu().numpy()
+        if np.isnan(values).any():
+            raise ModelError(
+                f"the {type(self._losses.model).__name__} gives losses that are no numbers: its weights are "
+                f"damaged, or {self._losses.model.dtype} is too short for them; load it with dtype='float32'."
+            )
         if not has_first and len(window):
             values = np.concatenate([np.array([self._losses.guess], np.float32), values])
         return values

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from cocom.baselines.budget import is_number
 from cocom.baselines.causal_method import CausalMethod
 from cocom.baselines.coarse import Coarse, Request
 from cocom.baselines.ranking import mean_losses, sentences_of, within_budget
@@ -25,9 +26,9 @@ __all__ = ["LLMLingua"]
 class LLMLingua(CausalMethod):
     """Keeps the passages, and in them the tokens, that surprise a small causal language model most.
 
-    A *budget controller* (section 3.1) ranks the passages by perplexity, highest first, and takes them until
+    A *budget controller* ranks the passages by perplexity, highest first, and takes them until
     `context_budget` tokens more than the target are spent; if wanted it does the same with their sentences.
-    *Iterative token-level compression* (section 3.2) then goes through what is left, window by window. At
+    *Iterative token-level compression* then goes through what is left, window by window. At
     last tokens are added or taken until the reader counts exactly as many as it was promised.
 
     The question is not looked at. One object may serve several threads; they take turns at the model.
@@ -77,8 +78,10 @@ class LLMLingua(CausalMethod):
             CheckpointError: The model cannot be loaded.
             ModelError: The model or its tokenizer is of no use here.
         """
-        if sentence_budget is not None and not 1 <= sentence_budget < math.inf:
-            raise ConfigError(f"sentence_budget must be 1 or more, got {sentence_budget}.")
+        if sentence_budget is not None and not (
+            is_number(sentence_budget) and 1 <= sentence_budget < math.inf
+        ):
+            raise ConfigError(f"sentence_budget must be 1 or more, got {sentence_budget!r}.")
         if sentence_budget is not None and compat is not None:
             raise ConfigError(
                 f"sentence_budget is {sentence_budget} and compat is {compat!r}: the package cuts sentences "

@@ -26,7 +26,7 @@ __all__ = ["LLMLingua2"]
 class LLMLingua2:
     """Keeps the words of passages that a classifier finds most worth keeping, whatever the question is.
 
-    Each word's probability of being kept is the mean over its tokens. As in the paper (section 4.2), the
+    Each word's probability of being kept is the mean over its tokens. As in the paper, the
     words of all passages together are ranked by it, and the first ones that fit the budget stay, in their
     own order and as the passages spell them.
 
@@ -68,7 +68,8 @@ class LLMLingua2:
             force_reserve_digit: Keep every word with a digit.
             drop_consecutive: Drop a force token behind one like it when nothing between them is kept.
             filter_passages: First drop the passages whose words are the least likely to be kept, so that the
-                rest has at most halfway from the budget to all tokens; the best passage always stays.
+                rest has at most halfway from the budget to all tokens; the best passage always stays. What is
+                dropped goes with the force tokens in it.
             batch_tokens: Tokens in one forward pass, padding included.
             compat: "llmlingua" keeps the words that the package llmlingua 0.2.2 keeps, whose budget is a
                 percentile in each stretch of 510 tokens, and so is met more or less.
@@ -78,7 +79,8 @@ class LLMLingua2:
             ConfigError: A loaded model without its tokenizer, or settings that cannot be.
             ModelError: The model or the tokenizer lacks what the method needs.
         """
-        if isinstance(force_tokens, str) or any(not token for token in force_tokens):
+        strings = () if isinstance(force_tokens, str) else tuple(force_tokens)
+        if isinstance(force_tokens, str) or not all(isinstance(s, str) and s for s in strings):
             raise ConfigError(
                 f"force_tokens must be texts that are not empty, got {force_tokens!r}: give a list such as "
                 "['.', '\\n']."
@@ -88,12 +90,17 @@ class LLMLingua2:
         loaded, own = load_classifier(model, tokenizer, device, dtype)
         self.classifier = TokenProbabilities(loaded, own, batch_tokens)
         self.count_tokens = count_tokens or self.classifier.count
-        self._force = tuple(dict.fromkeys(force_tokens))
+        self._force = tuple(dict.fromkeys(strings))
         self._digits = force_reserve_digit
         self._drop = drop_consecutive
         self._filter = filter_passages
         self.published: PublishedRule | None = None
         if compat:
+            if not self.classifier.reads_all:
+                raise ConfigError(
+                    f"compat is 'llmlingua', whose windows have 512 tokens, but the classifier reads no more "
+                    f"than {self.classifier.room} of a text: leave compat out, or take one that reads them."
+                )
             self.published = PublishedRule(
                 self.classifier,
                 self.count_tokens,

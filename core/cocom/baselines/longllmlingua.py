@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from cocom.baselines.budget import is_number
 from cocom.baselines.causal_method import CausalMethod
 from cocom.baselines.coarse import Coarse, Request
 from cocom.baselines.ranking import STATEMENT, dynamic_shares, question_losses, within_budget
@@ -24,10 +25,10 @@ __all__ = ["LongLLMLingua"]
 class LongLLMLingua(CausalMethod):
     """Keeps the passages that explain the question, and in them the tokens that the question makes likelier.
 
-    The passages are ranked by how likely the question is behind each of them (section 4.1), and taken until
+    The passages are ranked by how likely the question is behind each of them, and taken until
     `context_budget` tokens more than the target are spent. More tokens stay of the first ones and fewer of
-    the last (section 4.3). A token's score is its loss without the question less its loss with it (section
-    4.1). What an answer quotes of the result is restored by `cocom.baselines.recover` (section 4.4).
+    the last. A token's score is its loss without the question less its loss with it. What an answer quotes of
+    the result is restored by `cocom.baselines.recover`.
 
     One object may serve several threads; they take turns at the model.
 
@@ -80,8 +81,8 @@ class LongLLMLingua(CausalMethod):
         """
         if reorder not in ("sort", "original"):
             raise ConfigError(f"reorder must be 'sort' or 'original', got {reorder!r}.")
-        if isinstance(dynamic_ratio, bool) or not 0 <= dynamic_ratio <= 1:
-            raise ConfigError(f"dynamic_ratio must be between 0 and 1, got {dynamic_ratio}.")
+        if not is_number(dynamic_ratio) or not 0 <= dynamic_ratio <= 1:
+            raise ConfigError(f"dynamic_ratio must be between 0 and 1, got {dynamic_ratio!r}.")
         super().__init__(
             model,
             tokenizer=tokenizer,
@@ -100,6 +101,8 @@ class LongLLMLingua(CausalMethod):
             tuple(self.losses.encoding.ids(f"{request.question}{STATEMENT}"))
             for request in requests
         ]
+        for question in questions:
+            self.losses.check_question(len(question))
         several = [len(request.passages) > 1 for request in requests]
         found = question_losses(
             self.losses,
@@ -130,7 +133,9 @@ class LongLLMLingua(CausalMethod):
             zip(ranked, dynamic_shares(share, self.dynamic_ratio, len(ranked)), strict=True)
         )
         order = ranked if self.reorder == "sort" else sorted(ranked)
-        return Coarse(order, [shares[place] for place in order], scores, {})
+        return Coarse(
+            order, [shares[place] for place in order], scores, {}, by_rank=self.reorder == "sort"
+        )
 
     def _publish(
         self, published: Published, texts: Sequence[str], request: Request

@@ -35,7 +35,7 @@ def make_compressor(
     Raises:
         ConfigError: There is no such method, or it has no such setting, or needs a model.
     """
-    if method not in _METHODS:
+    if not isinstance(method, str) or method not in _METHODS:
         raise ConfigError(f"method {method!r} is unknown: choose one of {', '.join(_METHODS)}.")
     module, name = _METHODS[method]
     kind = getattr(importlib.import_module(module), name)

@@ -7,8 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["folder_of", "no_bars"]
+from cocom.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["device_of", "folder_of", "no_bars"]
 
 
 def folder_of(model: str | os.PathLike[str]) -> str:
@@ -16,6 +22,22 @@ def folder_of(model: str | os.PathLike[str]) -> str:
     shipped = Path(str(files("cocom"))) / "models" / os.fspath(model)
     ships = Path(model).name == os.fspath(model) and shipped.is_dir()
     return str(shipped if ships and not Path(model).is_dir() else model)
+
+
+def device_of(device: str | torch.device | None) -> torch.device:
+    """Where to load a model; None takes CUDA if there is any.
+
+    Raises:
+        ConfigError: There is no such kind of device.
+    """
+    import torch
+
+    try:
+        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"device {device!r} is unknown: choose cpu, cuda or a device of torch."
+        ) from error
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def unchanged(
 def choose(
     everything: Sequence[PassageUnits],
     order: Sequence[int],
-    worth: Sequence[Sequence[tuple[float, float]]],
+    worth: Sequence[Sequence[tuple[float, float] | None]],
     forced: Sequence[Collection[int]],
     target: int,
     count: TokenCounts,
@@ -147,7 +147,8 @@ def choose(
     Args:
         everything: The passages given.
         order: Places of those that may stay, in the order to read them in.
-        worth: For each of these, what each unit is worth: compared in turn, higher is more.
+        worth: For each of these, what each unit is worth: compared in turn, higher is more; None if it may
+            not stay unless it is forced.
         forced: For each of these, numbers of the units that stay in any case.
         target: Most tokens of all passages together.
         count: Tokens as the reader counts them.
@@ -173,10 +174,8 @@ def choose(
         pairs = zip(stays, parts(kept), strict=True)
         return sum(count(_kept(one, units)[0]) for one, units in pairs)
 
-    ranked = sorted(
-        range(len(numbers)),
-        key=lambda n: (*(-part for part in worth[numbers[n][0]][numbers[n][1]]), n),
-    )
+    known = {n: found for n, (at, unit) in enumerate(numbers) if (found := worth[at][unit])}
+    ranked = sorted(known, key=lambda n: (*(-part for part in known[n]), n))
     must = {firsts[place] + unit for place, units in enumerate(forced) for unit in units}
     room = target - sum(_tokens(stays[numbers[n][0]].units[numbers[n][1]]) for n in must)
     guess = 0

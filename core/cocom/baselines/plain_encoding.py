@@ -23,7 +23,8 @@ class PlainEncoding:
         """Copy a tokenizer.
 
         Raises:
-            ModelError: The tokenizer has no Rust backend, which tells where tokens are in a text.
+            ModelError: The tokenizer has no Rust backend, which tells where tokens are in a text, or no
+                vocabulary.
         """
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -32,6 +33,18 @@ class PlainEncoding:
                 "are in a text needs: load it with use_fast=True or convert it."
             )
         self._backend = type(backend).from_str(backend.to_str())
+        self._make_plain()
+        if self._backend.get_vocab_size() <= len(self._backend.get_added_tokens_decoder()):
+            raise ModelError(
+                f"the tokenizer {type(tokenizer).__name__} has no vocabulary but its special tokens: its "
+                "files are missing where it was loaded from."
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_plain()  # a copy of the backend sees special tokens again
+
+    def _make_plain(self) -> None:
         self._backend.encode_special_tokens = True
         self._backend.no_padding()
         self._backend.no_truncation()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from cocom.errors import ConfigError, InputError
+from cocom.errors import ConfigError
 
 if TYPE_CHECKING:
     from cocom.baselines.causal_losses import CausalLosses
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 STATEMENT = " We can get the answer to this question in the given documents."
-"""What LongLLMLingua (section 4.1, equation 2) puts behind the question."""
+"""What LongLLMLingua puts behind the question."""
 
 _SENTENCE = re.compile(r"[.!?…؟।۔][\"'”’)\]]*(?=\s)|[。！？][\"'”’」』）)]*|\n+")
 
@@ -46,7 +46,7 @@ def mean_losses(
 def question_losses(
     losses: CausalLosses, pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]]
 ) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
-    """Mean token loss of a question behind each passage (LongLLMLingua, equation 2).
+    """Mean token loss of a question behind each passage (LongLLMLingua).
 
     A passage that the model cannot read at once together with the question is as good as its best stretch.
 
@@ -76,12 +76,8 @@ def _stretches(
     """A passage, or overlapping stretches of it that fit before the question."""
     if losses.positions is None:
         return [passage]
+    losses.check_question(len(question))
     room = losses.positions - len(losses.start) - len(question)
-    if room < losses.positions // 4:
-        raise InputError(
-            f"the question takes {len(question)} tokens of the {losses.positions} that the model can read: "
-            "shorten it, or take a model that reads more."
-        )
     if len(passage) <= room:
         return [passage]
     step = max(1, room // 2)
@@ -118,7 +114,7 @@ def within_budget(
 
 
 def dynamic_shares(share: float, spread: float, count: int) -> list[float]:
-    """Share of each passage that stays, by rank (LongLLMLingua, equation 5).
+    """Share of each passage that stays, by rank (LongLLMLingua).
 
     Args:
         share: Share of all of them together, 0 to 1.

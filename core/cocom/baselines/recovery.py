@@ -1,6 +1,6 @@
 """Subsequence recovery: what an answer quotes of compressed passages becomes what stood in the passages.
 
-LongLLMLingua (arXiv 2310.06839), section 4.4. There the original is searched for what fits the quote best;
+LongLLMLingua (arXiv 2310.06839). There the original is searched for what fits the quote best;
 here it is known which characters stayed, so a quote leads straight to its place.
 """
 

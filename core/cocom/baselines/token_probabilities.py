@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cocom.baselines.model_files import folder_of, no_bars
+from cocom.baselines.model_files import device_of, folder_of, no_bars
 from cocom.baselines.model_locks import scoring
 from cocom.baselines.plain_encoding import PlainEncoding
 from cocom.errors import CheckpointError, ConfigError, ModelError
@@ -46,6 +46,7 @@ class TokenProbabilities:
         unknown: Id of the token that stands for what the vocabulary does not have, if there is one.
         around: Special tokens before and after a text.
         keep: Number of the label that says to keep a token.
+        reads_all: Whether it reads windows as long as the paper's.
     """
 
     def __init__(
@@ -61,9 +62,9 @@ class TokenProbabilities:
         Raises:
             ConfigError: `batch_tokens` is less than 1.
             ModelError: The tokenizer cannot say where tokens stand in the text, or the model has fewer than
-                two labels or no room for text.
+                two labels, more of which none says to keep, or no room for text.
         """
-        if batch_tokens < 1:
+        if not batch_tokens >= 1:
             raise ConfigError(f"batch_tokens must be at least 1, got {batch_tokens}.")
         self.model = model
         self.tokenizer = tokenizer
@@ -71,7 +72,9 @@ class TokenProbabilities:
         self._encoding = PlainEncoding(tokenizer)
         self._read_special_tokens()
         self.keep = _keep_label(model)
+        self._vocabulary = int(getattr(model.config, "vocab_size", len(tokenizer)))
         self.room = min(_LONGEST, _positions(model)) - sum(map(len, self.around))
+        self.reads_all = _positions(model) >= _LONGEST
         if self.room < 1:
             raise ModelError(
                 f"the classifier {type(model).__name__} reads {_positions(model)} tokens at most, which "
@@ -107,6 +110,11 @@ class TokenProbabilities:
                     "place: set unk_token."
                 )
             ids = [self.unknown if i in self._special else i for i in ids]
+        if (most := max(ids, default=0)) >= self._vocabulary:
+            raise ModelError(
+                f"the tokenizer gives token {most} but the model has {self._vocabulary} of them: take the "
+                "model's own tokenizer."
+            )
         return Pieces(tuple(ids), tuple(offsets))
 
     def count(self, text: str) -> int:
@@ -169,9 +177,17 @@ class TokenProbabilities:
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         logits = self.model(input_ids=ids, attention_mask=mask.to(device)).logits
-        kept = logits.float().softmax(-1)[..., self.keep].cpu().tolist()
+        kept = logits.float().softmax(-1)[..., self.keep].cpu()
+        if bool(kept.isnan().any()):
+            raise ModelError(
+                f"the classifier {type(self.model).__name__} gives probabilities that are no numbers: its "
+                f"weights are damaged, or {logits.dtype} is too short for them; load it with dtype='float32'."
+            )
         start = len(before)
-        return [tuple(row[start : start + len(ids)]) for row, ids in zip(kept, batch, strict=True)]
+        return [
+            tuple(row[start : start + len(ids)])
+            for row, ids in zip(kept.tolist(), batch, strict=True)
+        ]
 
 
 def load_classifier(
@@ -199,7 +215,7 @@ def load_classifier(
     if dtype is not None and not isinstance(kind, torch.dtype):
         raise ConfigError(f"dtype {dtype!r} is unknown: choose float32, bfloat16 or float16.")
     if isinstance(model, str | Path):
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device_of(device)
         if kind is None and device.type == "cpu":
             kind = torch.float32
         loaded, found = _load(folder_of(model), _tokenizer_of if tokenizer is None else None)
@@ -217,7 +233,7 @@ def load_classifier(
 def _tokenizer_of(name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     return found
 
 
@@ -229,10 +245,10 @@ def _load(
     try:
         with no_bars():
             model, info = AutoModelForTokenClassification.from_pretrained(
-                name, output_loading_info=True
+                name, trust_remote_code=False, output_loading_info=True
             )
         tokenizer = tokenizer_of(name) if tokenizer_of else None
-    except (OSError, ValueError) as error:
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CheckpointError(
             f"the classifier '{name}' cannot be loaded: give the folder of a model for token classification "
@@ -247,7 +263,7 @@ def _load(
 
 
 def _keep_label(model: PreTrainedModel) -> int:
-    """Number of the label that says to keep a token: the one with such a name, or else 1."""
+    """Number of the label that says to keep a token: the one with such a name, or else 1 of two."""
     count = int(getattr(model.config, "num_labels", 0))
     if count < 2:
         raise ModelError(
@@ -256,7 +272,14 @@ def _keep_label(model: PreTrainedModel) -> int:
         )
     names = dict(getattr(model.config, "label2id", None) or {})
     said = [int(number) for name, number in names.items() if str(name).strip().lower() in _KEEP]
-    return said[0] if len(said) == 1 and 0 <= said[0] < count else 1
+    if len(said) == 1 and 0 <= said[0] < count:
+        return said[0]
+    if count > 2:
+        raise ModelError(
+            f"of the {count} labels of the classifier {type(model).__name__} none, or more than one, is "
+            "called 'keep' or the like: take one that was trained to keep or drop tokens, or name its label."
+        )
+    return 1
 
 
 def _positions(model: PreTrainedModel) -> int:
