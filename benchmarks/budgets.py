@@ -150,7 +150,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "llmlingua2": lambda **given: make_compressor("llmlingua2", options.classifier, **given),
     }
     report: dict[str, Any] = {"classifier": options.classifier, "methods": {}}
-    print("method         within 1   above   forced lost   odd texts crashed   ms a prompt")
+    print(
+        "method         within 1   above   forced lost   odd texts crashed   ms a prompt",
+        flush=True,
+    )
     for name, make in makers.items():
         count = make().count_tokens
         found = measure(make, count, options.prompts, forced_by_call=name != "llmlingua2")
@@ -159,7 +162,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             f"{name:13} {found['within_one_token']:5}/{found['prompts']:<5} {found['above_budget']:4} "
             f"{found['forced_lost']:6}/{found['forced_occurrences']:<6} "
             f"{len(found['odd_texts_crashed']):8}/{found['odd_texts']:<6} "
-            f"{found['milliseconds_a_prompt']:12}"
+            f"{found['milliseconds_a_prompt']:12}",
+            flush=True,
         )
     if options.out is not None:
         options.out.write_text(json.dumps(report, indent=2) + "\n")

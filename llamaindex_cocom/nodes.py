@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -9,8 +10,9 @@ from llama_index.core.base.llms.types import BaseContentBlock, TextBlock
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 
+from cocom.baselines.spans import kept_text
 from cocom.errors import InputError
-from cocom.hard_writer import HardWritten
+from cocom.hard_writer import HardWritten, original_of
 from cocom.references import escape
 from cocom.writer import WrittenPassage
 
@@ -18,9 +20,11 @@ __all__ = [
     "CompressedNode",
     "compressed_node",
     "excluded",
+    "note_of",
     "passage_text",
     "plain_node",
     "shortened_node",
+    "whole_text",
 ]
 
 _EXCLUDED = ("excluded_embed_metadata_keys", "excluded_llm_metadata_keys")
@@ -137,12 +141,40 @@ def shortened_node(node: BaseNode, written: HardWritten, metadata_key: str) -> C
     return _made_again(kind, values, written.text, None)
 
 
-def plain_node(node: TextNode, metadata_key: str) -> TextNode:
-    """The node that `shortened_node` was given, or the very node where it is not one of its nodes."""
-    if not isinstance(node, CompressedNode) or metadata_key not in node.metadata:
+def note_of(node: object, metadata_key: str) -> dict[str, Any] | None:
+    """What a hard method noted of a node, or of the one that it was made from; None if none did."""
+    note = node.metadata.get(metadata_key) if isinstance(node, TextNode) else None
+    return note if isinstance(note, dict) and "method" in note and "spans" in note else None
+
+
+def whole_text(node: TextNode, note: Mapping[str, Any], namespace: str | None) -> str:
+    """The text that a hard method left tokens of.
+
+    Raises:
+        MissingContextError: Neither the node nor the store has it.
+    """
+    return original_of(note, namespace, text=node.text)
+
+
+def plain_node(node: TextNode, metadata_key: str, namespace: str | None) -> TextNode:
+    """The node that `shortened_node` was given; the very node where no hard method noted anything.
+
+    In nodes that others made of it, such as numbered sources, the whole text is put in the place of what
+    stayed of it.
+
+    Raises:
+        MissingContextError: As `whole_text`.
+    """
+    note = note_of(node, metadata_key)
+    if note is None:
         return node
+    whole = whole_text(node, note, namespace)
+    kept = escape(kept_text(whole, note["spans"]))
     kind: Any = next(c for c in type(node).__mro__ if not issubclass(c, CompressedNode))
     values = {name: getattr(node, name) for name in type(node).model_fields}
+    if whole not in node.text:
+        before, found, after = node.text.rpartition(kept)
+        values["text"] = before + whole + after if found else whole
     values["metadata"] = {k: v for k, v in node.metadata.items() if k != metadata_key}
     for name in _EXCLUDED:
         values[name] = [key for key in values[name] if key != metadata_key]

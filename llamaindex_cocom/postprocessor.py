@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from llama_index.core.bridge.pydantic import ConfigDict, Field
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from cocom import Cocom, CocomView
 from cocom.errors import InputError
@@ -16,9 +16,11 @@ from llamaindex_cocom.methods import WithMethod
 from llamaindex_cocom.nodes import (
     CompressedNode,
     compressed_node,
+    note_of,
     passage_text,
     plain_node,
     shortened_node,
+    whole_text,
 )
 
 __all__ = ["CocomNodePostprocessor"]
@@ -131,11 +133,14 @@ class CocomNodePostprocessor(WithMethod, BaseNodePostprocessor):
         Args:
             answer: What a model said that read what a hard method left.
             nodes: What it read, such as the `source_nodes` of its response.
+
+        Raises:
+            MissingContextError: A passage whose text neither its node nor the store has.
         """
         passages = [
-            (node.get_content(MetadataMode.LLM), node.text, node.metadata[self.metadata_key])
+            (node.text, whole_text(node, note, self.namespace), note)
             for node in (n.node for n in nodes)
-            if isinstance(node, CompressedNode) and self.metadata_key in node.metadata
+            if isinstance(node, TextNode) and (note := note_of(node, self.metadata_key)) is not None
         ]
         return recovered(answer, passages)
 
@@ -153,5 +158,5 @@ class CocomNodePostprocessor(WithMethod, BaseNodePostprocessor):
         if not isinstance(node, TextNode):
             return node
         if self._is_hard:
-            return plain_node(node, self.metadata_key)
+            return plain_node(node, self.metadata_key, self.namespace)
         return node.model_copy(update={"text": self.view.expand(node.text)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import runpy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,7 @@ def test_example(
     assert package.origin is not None
     monkeypatch.setenv("EMBEDDING_MODEL", str(Path(package.origin).parent / "model"))
     monkeypatch.chdir(repository)
-    runpy.run_path(str(repository / "examples" / f"{name}.py"))
+    # In a thread of its own: in the main one, LlamaIndex leaves an event loop open.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(runpy.run_path, str(repository / "examples" / f"{name}.py")).result()
     assert capsys.readouterr().out.startswith(PRINTED[name])

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from os import PathLike, fspath
 from threading import Lock
-from typing import Any
+from typing import Any, TypeGuard
 
 from cocom.baselines.methods import make_compressor
 from cocom.baselines.result import HardCompressor
 from cocom.forks import renew_after_fork
 
-__all__ = ["loaded_compressor"]
+__all__ = ["is_ready", "loaded_compressor"]
 
 
 class _Once:
@@ -28,6 +28,11 @@ class _Once:
 
 
 _once = _Once()
+
+
+def is_ready(scorer: Any) -> TypeGuard[HardCompressor]:
+    """Whether what is given compresses itself; a class of yours need not say how it counts."""
+    return callable(getattr(scorer, "compress", None))
 
 
 def loaded_compressor(method: str, scorer: Any, settings: Mapping[str, Any]) -> HardCompressor:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from cocom.baselines.result import HardCompression, HardCompressor, HardPassage
 from cocom.engine import Cocom
 from cocom.errors import ConfigError, InputError, MissingContextError
-from cocom.hard_loading import loaded_compressor
+from cocom.hard_loading import is_ready, loaded_compressor
 from cocom.identity import ID_CHARACTERS, base32
 from cocom.references import escape
 from cocom.shared import default_store
@@ -131,7 +131,7 @@ class HardWriter:
                 f"method is {self.method!r} but scorer is a {type(self.scorer).__name__}: say "
                 f"method={made_for!r}."
             )
-        if isinstance(self.scorer, HardCompressor) and (self.settings or self.count_tokens):
+        if is_ready(self.scorer) and (self.settings or self.count_tokens):
             raise ConfigError(
                 f"scorer is a {type(self.scorer).__name__} that is ready, but method_settings or "
                 "count_tokens are given too: give them where it is made."
@@ -148,7 +148,7 @@ class HardWriter:
     @property
     def compressor(self) -> HardCompressor:
         """What leaves out tokens; the first call loads it, with the errors of the method's class."""
-        if isinstance(self.scorer, HardCompressor):
+        if is_ready(self.scorer):
             return self.scorer
         settings = dict(self.settings)
         if self.count_tokens is not None:
@@ -163,7 +163,7 @@ class HardWriter:
         if self.method == "longllmlingua" and not (query or "").strip():
             raise InputError(
                 "method 'longllmlingua' reads passages for a question, but got none: put the compressor "
-                "behind a retriever that hands it on, or give it with query=."
+                "behind a retriever that hands it on, or give it with query= (query_str= in LlamaIndex)."
             )
         full = [i for i, text in enumerate(texts) if text.strip()]
         blank = sorted({*range(len(texts))} - {*full})
@@ -226,13 +226,19 @@ class HardWriter:
         }
 
 
-def original_of(note: Mapping[str, Any], namespace: str | None = None) -> str:
+def original_of(note: Mapping[str, Any], namespace: str | None = None, *, text: str = "") -> str:
     """The whole text of a passage that `HardWriter.write` kept, by its note.
+
+    Args:
+        note: What became of the passage.
+        namespace: Whose it is.
+        text: What may be the whole text; then no store is asked.
 
     Raises:
         MissingContextError: The store has dropped it, or it is of another namespace or process.
     """
-    id = str(note.get("id"))
+    if (id := str(note.get("id"))) == _id(text):
+        return text
     (entry,) = _store(namespace).get([id])
     if entry is None or entry.text is None:
         raise MissingContextError(
@@ -258,14 +264,11 @@ def recovered(answer: str, passages: Sequence[tuple[str, str, Mapping[str, Any]]
 
 
 def check_options(method: str, values: Mapping[str, Any]) -> None:
-    """Make sure that nobody set what the method does not look at.
+    """Make sure that nobody set what the method does not look at; raises a `ConfigError`.
 
     Args:
         method: "cocom", or a hard method.
         values: An adapter's settings.
-
-    Raises:
-        ConfigError: A setting that is for another kind of method.
     """
     foreign = _HARD_ONLY if method == "cocom" else _REFERENCES_ONLY
     for name, default in foreign.items():

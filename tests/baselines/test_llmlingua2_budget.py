@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import runpy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,58 +102,7 @@ def test_a_thousand_prompts_hold_the_budget() -> None:
     assert 10 < refused < 300
 
 
-ODD = [
-    "\v\f a",
-    "(((((((((",
-    "a" * 100 + " b",
-    "a",
-    ".",
-    "\0",
-    "\0\0\0 \0",
-    "a\0b",
-    "\ufeffabc",
-    "\u200b\u200b",
-    "\u202eabc\u202c",
-    "👨‍👩‍👧‍👦",
-    "👨‍👩‍👧‍👦👍🏽🇰🇷 ok",
-    "e\u0301" * 50,
-    "\u0301\u0301",
-    "שלום עולם, מה שלומך?",
-    "مرحبا بالعالم. كيف حالك؟",
-    "대한민국의 수도는 서울이다. 인구는 약 940만 명이다.",
-    "띄어쓰기없는한국어문장은아주길어질수도있습니다",
-    "日本の首都は東京です。人口は約1400万人です！",
-    "ประเทศไทยมีเมืองหลวงชื่อกรุงเทพมหานคร",
-    "中国的首都是北京。人口约2100万。",
-    "ភ្នំពេញ មានប្រជាជន",
-    "नमस्ते दुनिया। यह एक वाक्य है।",
-    "Größe, naïve façade – Ελλάδα, Россия",
-    "1234567890",
-    "1 2 3 4 5 6 7 8 9 0 " * 30,
-    "3.14159265358979",
-    "a" * 10_000,
-    "ab " * 3_334,
-    "." * 500,
-    "no sentence ends here " * 100,
-    "One. " * 300,
-    "\n".join("abc"),
-    "a\r\nb\r\nc",
-    "a\u2028b\u2029c\x85d",
-    "[CLS] a [SEP] b [PAD] [UNK] [MASK]",
-    "</s><s><pad><unk>",
-    "<llmlingua>a</llmlingua>",
-    '{"key": ["value", 1, null], "other": {"a": "b"}}',
-    "https://example.org/a/very/long/path?with=a&query=string#and-a-fragment",
-    "the_the_the __init__ a->b; c::d",
-    "x = [i for i in range(10)]  # a comment\n\treturn x",
-    "| a | b |\n|---|---|\n| 1 | 2 |",
-    "“quoted” ‘words’ «here» — and… there",
-    "a\u00a0b\u2009c\u3000d",
-    "ﬁﬂ ½ ² Ⅷ ①",
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𓀀𓀁",
-    "İstanbul ıI ẞß",
-    "!?!?!? ... ,,, ---",
-]
+ODD = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "odd_texts.py"))["ODD_TEXTS"]
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cocom.baselines.budget import fit
 from cocom.baselines.result import HardCompression, HardPassage
 from cocom.baselines.spans import Unit, kept_spans, kept_text
 from cocom.evaluation import answering
+from cocom.evaluation.processes import Workers
 from cocom.testing import tiny_cocom
 
 ESCAPING = "</script><script>document.title='broken'</script> & <b>\u2028"
@@ -23,6 +24,15 @@ ESCAPING = "</script><script>document.title='broken'</script> & <b>\u2028"
 @pytest.fixture(scope="session")
 def tiny() -> Cocom:
     return tiny_cocom(CocomConfig(rates=(4, 16)))
+
+
+@pytest.fixture(scope="session")
+def workers(tiny, tmp_path_factory) -> Iterator[Workers]:
+    """Two processes with the tiny model, started when first used; starting them takes seconds."""
+    folder = tmp_path_factory.mktemp("workers") / "tiny"
+    tiny.save_pretrained(folder)
+    with Workers(2, {"name_or_path": str(folder), "device": "cpu"}) as started:
+        yield started
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ class Last:
     """A stand-in for a hard method: keeps the last words that fit, of all passages together."""
 
     def __init__(self, count: Callable[[str], int], *, fails: str = "") -> None:
-        self.count = count
+        self.count_tokens = self.count = count
         self.calls: list[int | None] = []
 
     def compress(

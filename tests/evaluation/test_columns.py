@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from cocom import Cocom, CocomConfig, ContextEmbeddings
-from cocom.errors import DataError
+from cocom.errors import DataError, ModelError
 from cocom.evaluation.columns import Column, Question, columns_of, score_column
 from cocom.evaluation.processes import Workers
 from cocom.evaluation.report import evaluate, table
@@ -75,15 +77,19 @@ def test_table_says_what_share_of_the_text_score_is_kept(model) -> None:
     assert len(table(scores).splitlines()) == 2 + len(columns_of(model))
 
 
-def test_several_processes_give_the_scores_of_one(model, tmp_path) -> None:
-    model.save_pretrained(tmp_path / "model")
-    alone = evaluate(model, QUESTIONS * 5, batch_size=1)
-    loading = {"name_or_path": str(tmp_path / "model"), "device": "cpu"}
-    with Workers(2, loading) as workers:
-        together = evaluate(model, QUESTIONS * 5, batch_size=1, workers=workers)
+def test_several_processes_give_the_scores_of_one(tiny, workers) -> None:
+    alone = evaluate(tiny, QUESTIONS * 5, batch_size=1)
+    together = evaluate(tiny, QUESTIONS * 5, batch_size=1, workers=workers)
     assert [replace(score, seconds=0.0) for score in together] == [
         replace(score, seconds=0.0) for score in alone
     ]
+
+
+def test_a_process_that_ends_is_one_sentence() -> None:
+    with Workers(1, {"name_or_path": "absent"}) as workers:
+        workers._pool = Mock(submit=Mock(side_effect=BrokenProcessPool))
+        with pytest.raises(ModelError, match="start again with fewer --processes"):
+            workers.score(Column("text", None), QUESTIONS, batch_size=1, advance=print)
 
 
 def test_fact_questions_hold_the_answer_in_one_passage_and_not_in_the_wrong_ones() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import runpy
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from cocom import Cocom
-from cocom.errors import InputError, PromptTooLongError
+from cocom.errors import InputError, ModelError, PromptTooLongError
 from cocom.evaluation.answering import Settings
 from cocom.evaluation.comparison_report import Plan, compare
 from cocom.evaluation.comparison_table import comparison_table, notes
@@ -162,7 +164,7 @@ def test_what_cannot_run_is_listed_with_its_reason(tiny, plan, tmp_path, monkeyp
 
     answer_batch = Cocom.answer_batch
     monkeypatch.setattr(Cocom, "answer_batch", too_long)
-    settings = replace(SETTINGS, hard=HardSettings())
+    settings = replace(SETTINGS, hard=HardSettings(classifier=""))
     some = replace(plan, columns=("text", "llmlingua2 *", "rag-token text"), reconstruct=0)
     report = compare(tiny, some, settings, tmp_path / "out")
     assert [c["column"] for c in report["columns"]] == ["text"]
@@ -171,6 +173,38 @@ def test_what_cannot_run_is_listed_with_its_reason(tiny, plan, tmp_path, monkeyp
     assert "pass --llmlingua2 FOLDER" in reasons["llmlingua2 rate 4"]
     assert "takes 9 rows" in reasons["rag-token text"]
     assert any("Skipped: rag-token text" in note for note in notes(report))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shown": -1}, "shown must be at least 0, got -1"),
+        ({"reconstruct": -1}, "reconstruct must be at least 0, got -1"),
+        ({"facts": 0}, "facts must be at least 1, got 0"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_asked(plan, change, message) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(plan, **change)
+
+
+def test_settings_that_no_question_could_be_asked_with_are_refused() -> None:
+    with pytest.raises(InputError, match="max_new_tokens must be at least 1, got 0"):
+        replace(SETTINGS, max_new_tokens=0)
+    with pytest.raises(InputError, match="batch_size must be at least 1, got -1"):
+        replace(SETTINGS, batch_size=-1)
+
+
+def test_notes_say_how_many_passages_questions_really_have(tiny, plan, tmp_path) -> None:
+    with Path(plan.source).open("a", encoding="utf-8") as file:
+        own = {"question": "x?", "answers": ["y"], "passages": list("abcdz"), "gold": 4}
+        file.write(json.dumps(own) + "\n")
+    few = replace(plan, columns=("no passage",), reconstruct=0)
+    first, recall, *_ = notes(compare(tiny, few, SETTINGS, tmp_path / "out"))
+    assert "; 3 to 5 for each question by gold" in first
+    assert "recall@5, 13 questions" in recall
+    with pytest.raises(InputError, match="passages is 3, but generated questions have 5"):
+        compare(tiny, replace(few, source="facts"), SETTINGS, tmp_path / "facts")
 
 
 def test_retrieval_is_done_once_and_its_recall_reported(tiny, plan, tmp_path, monkeypatch) -> None:
@@ -185,13 +219,21 @@ def test_retrieval_is_done_once_and_its_recall_reported(tiny, plan, tmp_path, mo
     assert compare(tiny, found, SETTINGS, tmp_path / "out")["retrieval"] == report["retrieval"]
 
 
-def test_another_process_writes_what_this_one_writes(tiny, plan, tmp_path, monkeypatch) -> None:
-    folder = tmp_path / "tiny"
-    tiny.save_pretrained(folder)
+def test_processes_that_end_before_they_are_given_anything_are_one_sentence(
+    tiny, plan, tmp_path
+) -> None:
+    with Workers(1, {"name_or_path": "absent"}) as ended:
+        ended._pool = Mock(submit=Mock(side_effect=BrokenProcessPool))
+        with pytest.raises(ModelError, match="start again with fewer --processes"):
+            compare(tiny, plan, SETTINGS, tmp_path / "out", workers=ended)
+
+
+def test_other_processes_write_what_this_one_writes(
+    tiny, plan, tmp_path, workers, monkeypatch
+) -> None:
     monkeypatch.setattr("cocom.evaluation.comparing._TASK_QUESTIONS", 5)
     some = replace(plan, columns=("text", "rate *", "random *"))
-    with Workers(1, {"name_or_path": str(folder)}) as workers:
-        compare(tiny, some, SETTINGS, tmp_path / "two", workers=workers)
+    compare(tiny, some, SETTINGS, tmp_path / "two", workers=workers)
     compare(tiny, some, SETTINGS, tmp_path / "one")
     assert results(tmp_path / "two") == results(tmp_path / "one")
 

@@ -55,6 +55,7 @@ def test_the_hash_is_of_the_content_not_of_the_file(tmp_path) -> None:
         ({"answers": []}, r"set\.jsonl:1: 'answer' must be a text or a list"),
         ({"passages": [""]}, r"set\.jsonl:1: 'passage' must be"),
         ({"gold": 2}, r"'gold' must be places among the 2 passages, from 0, got 2"),
+        ({"gold": [0.0]}, r"'gold' must be places among the 2 passages, from 0, got \[0\.0\]"),
     ],
 )
 def test_a_record_that_cannot_be_used_is_named_with_its_line(tmp_path, change, message) -> None:

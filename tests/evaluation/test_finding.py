@@ -6,6 +6,7 @@ import pytest
 
 from cocom.datatypes import Passage
 from cocom.errors import DataError, InputError
+from cocom.evaluation.columns import Question
 from cocom.evaluation.datasets import QuestionSet, Record
 from cocom.evaluation.finding import Searcher, among_others
 from cocom.evaluation.preparing import Asked, Finding, drawn
@@ -96,6 +97,17 @@ def test_a_question_keeps_the_passages_that_it_comes_with() -> None:
     question = among_others(QuestionSet.of("mixed", [own, *filler]), passages=4)[0]
     assert question.passages == PEOPLE[:2]
     assert not set(question.wrong) & set(PEOPLE[:2])
+
+
+@pytest.mark.parametrize(
+    ("answer", "passage", "stands"),
+    [("A", "Vitamin A is fat-soluble.", 1.0), ("A", "Fat is soluble.", 0.0), ("+", "1 + 1", 1.0)],
+)
+def test_answers_of_which_normalising_leaves_nothing_are_looked_for_as_they_are(
+    answer, passage, stands
+) -> None:
+    asked = {0: Question("Which?", (passage,), (), (answer,))}
+    assert Asked("set", "", (passage,), asked, {}).answer_recall() == {0: stands}
 
 
 def test_sets_of_too_few_passages() -> None:

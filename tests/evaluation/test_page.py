@@ -73,6 +73,16 @@ def test_the_page_has_the_scripts_of_its_template_only_and_loads_nothing(folder)
     assert ESCAPING in next(p for p in json.loads(data[1])["passages"] if p.startswith("Di "))
 
 
+def test_half_a_surrogate_pair_is_written_as_json_writes_it(tiny, tmp_path, questions_file) -> None:
+    with questions_file.open("a") as file:
+        file.write('{"question": "\\ud800?", "answers": ["\\udc00"], "passage": "x \\ud800"}\n')
+    plan = Plan(str(questions_file), Finding(passages=2), ("no passage",), reconstruct=0)
+    compare(tiny, plan, Settings(HardSettings(), max_new_tokens=2), tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    shown = json.loads(page.partition(' id="data">')[2].partition("</script>")[0])
+    assert shown["questions"][-1]["question"] == "\ud800?"
+
+
 def test_a_name_cannot_become_markup(tiny, tmp_path, questions_file) -> None:
     evil = questions_file.rename(tmp_path / "<img onerror=x>&.jsonl")
     plan = Plan(str(evil), Finding(passages=3), columns=("no passage",), reconstruct=0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+from io import FileIO
+from pathlib import Path
+
 import pytest
 
 from cocom.errors import InputError
@@ -94,3 +98,31 @@ def test_damage_in_the_middle_is_reported_not_passed_over(tmp_path, line, messag
     path.write_bytes(path.read_bytes() + line + b'{"n":2}\n')
     with pytest.raises(InputError, match=message):
         RecordFile(path, HEADER)
+
+
+def test_a_full_disk_is_one_sentence_and_what_was_written_counts(tmp_path, monkeypatch) -> None:
+    class Full(FileIO):
+        def write(self, data, /) -> int:
+            if self.tell() > len(before):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(bytes(data[:8]))  # as a disk does that is nearly full
+
+    path = tmp_path / "text.jsonl"
+    with RecordFile(path, HEADER) as file:
+        file.append([{"n": 1}])
+        file.close()
+        before = path.read_bytes()
+        monkeypatch.setattr(Path, "open", lambda self, *_, **__: Full(self, "ab"))
+        with pytest.raises(InputError, match=r"text\.jsonl' cannot be written \(No space left on"):
+            file.append([{"n": 2, "answer": "word"}])
+        assert file.done == {1}
+    monkeypatch.undo()
+    assert RecordFile(path, HEADER).done == {1}
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(
+        InputError, match=r"cannot be written \(File exists\): make room or give an"
+    ):
+        RecordFile(tmp_path / "out" / "text.jsonl", HEADER)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 from typing import Any
 
 import pytest
+from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableLambda
 
 from cocom.baselines import LongLLMLingua, recover
 from cocom.baselines.result import HardCompression, HardPassage
-from langchain_cocom import CocomDocumentCompressor, format_documents
+from langchain_cocom import CocomDocumentCompressor, PassageRetriever, format_documents
 
 QUESTION = "How long is the main span?"
 
@@ -87,3 +90,24 @@ def test_what_an_answer_quotes_is_recovered(documents: list[Document], keep_text
     assert step.invoke({"answer": "on 24 1883", "context": out}) == "on 24 May 1883"
     assert compressor.recover("nothing of it", documents) == "nothing of it"
     assert format_documents(out) == out[0].page_content
+
+
+def test_the_shipped_classifier_leaves_out_words(documents: list[Document]) -> None:
+    compressor = CocomDocumentCompressor(method="llmlingua2", compression_rate=2)
+    behind = ContextualCompressionRetriever(
+        base_compressor=compressor,
+        base_retriever=PassageRetriever.from_documents(documents, "bm25", k=3),
+    )
+    out = behind.invoke(QUESTION)
+    together = out[0].metadata["cocom"]["together"]
+    assert 0 < together["tokens"] <= together["origin_tokens"] / 2
+    by_id = {doc.id: doc for doc in documents}
+    for doc in out:
+        assert 0 < len(doc.page_content.split()) < len(by_id[doc.id].page_content.split())
+        assert json.loads(json.dumps(doc.metadata)) == doc.metadata
+        assert compressor.recover(doc.page_content, out) in by_id[doc.id].page_content
+    assert [d.page_content for d in compressor.restore_documents(out)] == [
+        by_id[doc.id].page_content for doc in out
+    ]
+    again = pickle.loads(pickle.dumps(compressor))
+    assert again.compress_documents(documents) == compressor.compress_documents(documents)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from llama_index.core import get_response_synthesizer
+from llama_index.core import MockEmbedding, VectorStoreIndex, get_response_synthesizer
 from llama_index.core.llms import MockLLM
 from llama_index.core.prompts import PromptTemplate
-from llama_index.core.query_engine import RetrieverQueryEngine
+from llama_index.core.query_engine import CitationQueryEngine, RetrieverQueryEngine
 from llama_index.core.schema import (
     Document,
     IndexNode,
@@ -27,6 +27,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from cocom.baselines.result import HardCompression, HardPassage
 from cocom.errors import InputError
 from cocom.references import find
+from cocom.shared import default_store
 from cocom.testing import tiny_cocom
 from llamaindex_cocom import CocomNodePostprocessor, CompressedNode, PassageRetriever
 
@@ -247,6 +248,69 @@ def test_what_an_answer_quotes_is_recovered() -> None:
     out = postprocessor.postprocess_nodes(found)
     assert postprocessor.recover("It opened on 24 1883.", out) == "It opened on 24 May 1883."
     assert postprocessor.recover("It opened on 24 1883.", found) == "It opened on 24 1883."
+
+
+def cited(nodes: list[NodeWithScore], mode: MetadataMode) -> list[NodeWithScore]:
+    """The numbered sources that a `CitationQueryEngine` makes of nodes."""
+    engine = CitationQueryEngine.from_args(
+        VectorStoreIndex([], embed_model=MockEmbedding(2)),
+        retriever=PassageRetriever.from_nodes([n.node for n in nodes]),
+        llm=MockLLM(),
+        metadata_mode=mode,
+    )
+    sources: list[NodeWithScore] = engine._create_citation_nodes(nodes)
+    return sources
+
+
+@pytest.mark.parametrize("mode", [MetadataMode.LLM, MetadataMode.NONE])
+def test_numbered_sources_are_restored_and_recovered_from(mode: MetadataMode) -> None:
+    node = TextNode(text="The bridge is 486 metres long. It opened in 1883.", metadata={"p": 1})
+    post = CocomNodePostprocessor(method="llmlingua", scorer=FirstWords(), target_tokens=6)
+    short = post.postprocess_nodes([NodeWithScore(node=node, score=1.0)])
+    (source,) = post.restore_nodes(cited(short, mode))
+    assert source.node.get_content() == (
+        f"Source 1:\np: 1\n\n{node.text}\n"
+        if mode == MetadataMode.LLM
+        else f"Source 1:\n{node.text}\n"
+    )
+    assert source.node.metadata == {"p": 1}
+    said = "bridge is 486 long."
+    assert post.recover(said, cited(short, mode)) == post.recover(said, short)
+
+
+def test_nodes_that_were_read_from_json_are_restored_and_recovered_from(
+    passages: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = CocomNodePostprocessor(method="llmlingua2", compression_rate=2)
+    nodes = [NodeWithScore(node=TextNode(text=text)) for text in passages]
+    short = post.postprocess_nodes(nodes)
+    read = [NodeWithScore(node=TextNode.from_dict(n.node.to_dict())) for n in short]
+    monkeypatch.setattr(default_store(), "namespace", lambda name: pytest.fail("asks a store"))
+    by_id = {n.node.node_id: n.node for n in nodes}
+    for n in post.restore_nodes(read):
+        assert n.node == by_id[n.node.node_id]
+    for n in short:
+        kept = n.node.get_content(MetadataMode.LLM)
+        assert post.recover(kept, read) == post.recover(kept, short) != kept
+
+
+def test_the_shipped_classifier_leaves_out_words(passages: tuple[str, ...]) -> None:
+    post = CocomNodePostprocessor(method="llmlingua2", compression_rate=2)
+    nodes = [
+        NodeWithScore(node=TextNode(text=text, id_=f"n{i}")) for i, text in enumerate(passages)
+    ]
+    short = post.postprocess_nodes(nodes)
+    assert [n.node.node_id for n in short] == [n.node.node_id for n in nodes]
+    together = short[0].node.metadata["cocom"]["together"]
+    assert 0 < together["tokens"] <= together["origin_tokens"] / 2
+    for before, after in zip(nodes, short, strict=True):
+        read = after.node.get_content(MetadataMode.LLM).split()
+        assert 0 < len(read) < len(before.node.get_content().split())
+        assert json.loads(json.dumps(after.node.metadata)) == after.node.metadata
+    again = pickle.loads(pickle.dumps(post)).postprocess_nodes(nodes)
+    assert [n.node.get_content(MetadataMode.LLM) for n in again] == [
+        n.node.get_content(MetadataMode.LLM) for n in short
+    ]
 
 
 def test_the_shipped_model_scores_tokens(passages: tuple[str, ...]) -> None:

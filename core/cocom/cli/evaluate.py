@@ -149,6 +149,9 @@ def command(
         )
     if data is not None and squad is not None:
         raise InputError(f"--data {data} and --squad {squad} do not go together: give one.")
+    for name, value in (("processes", processes), ("questions", questions)):
+        if value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}.")
     with ExitStack() as stack:
         engine = shared.load_model(model, device, dtype, base)
         workers = None

@@ -38,6 +38,11 @@ class Settings:
     batch_size: int = 32
     seed: int = 7
 
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"{name} must be at least 1, got {value}.")
+
 
 @dataclass(frozen=True)
 class Done:

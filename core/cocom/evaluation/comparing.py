@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from cocom.engine import Cocom
-from cocom.errors import ModelError
 from cocom.evaluation.answering import Done, Settings, answer_some, write_back_some
 from cocom.evaluation.columns import Question
 from cocom.evaluation.hard import model_of
-from cocom.evaluation.processes import Workers
+from cocom.evaluation.processes import Workers, unbroken
 from cocom.evaluation.record_file import RecordFile
 from cocom.evaluation.systems import System
 
@@ -176,15 +174,12 @@ def _each(
         for task in tasks:
             yield function(model, *task)
         return
-    under_way = [workers.submit(function, *task) for task in tasks]
+    under_way: list[Future[Done]] = []
     try:
-        for future in as_completed(under_way):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise ModelError(
-            "a process that answers questions ended, as when memory is short: start again with fewer "
-            "--processes; what was answered is kept."
-        ) from error
+        with unbroken():
+            under_way += [workers.submit(function, *task) for task in tasks]
+            for future in as_completed(under_way):
+                yield future.result()
     finally:
         for future in under_way:
             future.cancel()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cocom.engine import Cocom
+from cocom.errors import InputError
 from cocom.evaluation.answering import Settings
 from cocom.evaluation.comparing import VERSION, Comparison
 from cocom.evaluation.hard import why_not
@@ -19,7 +20,7 @@ from cocom.evaluation.page_data import page_data
 from cocom.evaluation.plots import draw_plots
 from cocom.evaluation.preparing import Asked, Finding, drawn, prepare, read_set
 from cocom.evaluation.processes import Workers
-from cocom.evaluation.record_file import RecordFile
+from cocom.evaluation.record_file import RecordFile, written_to
 from cocom.evaluation.summary import Resampling, summarise
 from cocom.evaluation.systems import System, all_systems, chosen
 
@@ -49,6 +50,11 @@ class Plan:
     facts: int = 1000
     reconstruct: int = 40
     shown: int = 300
+
+    def __post_init__(self) -> None:
+        for name, least in (("facts", 1), ("reconstruct", 0), ("shown", 0)):
+            if (value := getattr(self, name)) < least:
+                raise InputError(f"{name} must be at least {least}, got {value}.")
 
 
 def compare(
@@ -105,13 +111,15 @@ def compare(
     passages = _to_write_back(asked, plan)
     rates = run.write_back(model.config.rates, passages) if passages else []
     report = _report(run, plan, asked, finished, rates, passages)
-    (out / "report.json").write_text(
-        json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-    )
     plots = draw_plots(report)
-    for plot in plots:
-        (out / f"{plot.name}.svg").write_text(plot.standalone, encoding="utf-8")
-    write_page(out / "report.html", report, plots, page_data(run, finished, asked, plan.shown))
+    data = page_data(run, finished, asked, plan.shown)
+    with written_to(out):
+        (out / "report.json").write_text(
+            json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
+        for plot in plots:
+            (out / f"{plot.name}.svg").write_text(plot.standalone, encoding="utf-8")
+        write_page(out / "report.html", report, plots, data)
     return report
 
 
@@ -140,6 +148,7 @@ def _report(
 ) -> dict[str, Any]:
     rows = {s.name: _rows(run.file_of(s), asked.questions) for s in finished}
     online = run.model.reads_query
+    each = [len(question.passages) for question in asked.questions.values()]
     summaries = summarise(finished, rows, soft_is_online=online)
     return {
         "cocom_evaluation": VERSION,
@@ -153,6 +162,7 @@ def _report(
             "hash": asked.hash,
             "questions": len(asked.questions),
             "passages": len(asked.pool),
+            "passages_each": [min(each), max(each)],
         },
         "settings": {
             **plan.finding.fixed,

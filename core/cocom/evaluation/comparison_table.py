@@ -50,17 +50,18 @@ def comparison_table(report: Mapping[str, Any]) -> str:
 def notes(report: Mapping[str, Any]) -> list[str]:
     """What a reader of the table must know besides: retrieval, reconstruction, and what was skipped."""
     settings, found = report["settings"], report["retrieval"]
+    least, most = report["data"].get("passages_each", [settings["passages"]] * 2)
+    each = f"{most}" if least == most else f"{least} to {most}"
     lines = [
         f"{report['data']['questions']} questions of {report['data']['name']}, "
-        f"{report['data']['passages']} passages; {settings['passages']} for each question by "
-        f"{settings['retriever']}"
+        f"{report['data']['passages']} passages; {each} for each question by {settings['retriever']}"
         + (f", reranked by {settings['reranker']}" if "reranker" in settings else "")
         + "."
     ]
     if "recall" in found:
         lines.append(
             f"The answer's passage is among them for {_share(found['recall'])} % (recall@"
-            f"{settings['passages']}, {found['recall']['questions']} questions)."
+            f"{most}, {found['recall']['questions']} questions)."
         )
     lines.append(f"An accepted answer stands in them for {_share(found['answer_recall'])} %.")
     lines += [

@@ -147,7 +147,7 @@ def _record(record: Mapping[str, Any], where: str) -> Record:
         places = (0,) if len(own) == 1 else None
     else:
         places = tuple(gold) if isinstance(gold, Sequence) else (gold,)
-        if not places or any(isinstance(p, bool) or p not in range(len(own)) for p in places):
+        if not places or not all(type(p) is int and p in range(len(own)) for p in places):
             raise DataError(
                 f"{where}: 'gold' must be places among the {len(own)} passages, from 0, got {gold!r}."
             )

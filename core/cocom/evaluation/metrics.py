@@ -9,8 +9,6 @@ KorQuAD does it, because particles stick to its words.
 
 from __future__ import annotations
 
-import string
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -20,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cocom.errors import InputError, MissingExtraError
+from cocom.evaluation.words import folded, letters_only, plain, units, without_articles
 
 __all__ = [
     "bootstrap_interval",
@@ -30,23 +29,6 @@ __all__ = [
     "paired_bootstrap",
     "rouge_l",
 ]
-
-_ARTICLES = frozenset({"a", "an", "the"})
-
-# First and last code point of the scripts that are compared character by character.
-_CHARACTER_SCRIPTS = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x0F00, 0x0FFF),  # Tibetan
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),  # ideographic iteration mark and zero
-    (0x3040, 0x30FF),  # Hiragana, Katakana
-    (0x3400, 0x4DBF),  # Chinese characters, extension A
-    (0x4E00, 0x9FFF),  # Chinese characters
-    (0xAC00, 0xD7AF),  # Hangul
-    (0xF900, 0xFAFF),  # Chinese characters, compatibility
-    (0x20000, 0x3FFFF),  # Chinese characters, further extensions
-)
 
 
 def normalize_answer(text: str) -> str:
@@ -61,7 +43,7 @@ def normalize_answer(text: str) -> str:
     Returns:
         The words that count, with one space between them.
     """
-    return " ".join(_without_articles(_plain(text).split()))
+    return " ".join(without_articles(plain(text).split()))
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
@@ -214,56 +196,6 @@ def paired_bootstrap(
     return bootstrap_interval(one - other, confidence=confidence, resamples=resamples, seed=seed)
 
 
-# --- Words ---------------------------------------------------------------------------------------
-
-
-def _plain(text: str) -> str:
-    """Return `text` in lower case and one Unicode form, without punctuation."""
-    kept = "".join(character for character in _folded(text) if not _is_dropped(character))
-    return unicodedata.normalize("NFKC", kept)
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def _is_dropped(character: str) -> bool:
-    """Say whether a character is punctuation, or invisible as a soft hyphen is."""
-    category = unicodedata.category(character)
-    return character in string.punctuation or category.startswith("P") or category == "Cf"
-
-
-def _without_articles(words: list[str]) -> list[str]:
-    return [word for word in words if word not in _ARTICLES]
-
-
-def _units(words: list[str]) -> list[str]:
-    """Return what is compared: words, and single characters of the scripts without spaces.
-
-    A mark that belongs to a character (a Thai vowel or tone) stays with it.
-    """
-    units: list[str] = []
-    for word in words:
-        unit = ""
-        for character in word:
-            alone = _is_character_script(character) or (unit and _is_character_script(unit[0]))
-            if alone and unit and not _is_mark(character):
-                units.append(unit)
-                unit = ""
-            unit += character
-        units.append(unit)
-    return units
-
-
-def _is_mark(character: str) -> bool:
-    return unicodedata.category(character).startswith("M")
-
-
-def _is_character_script(character: str) -> bool:
-    code = ord(character)
-    return any(first <= code <= last for first, last in _CHARACTER_SCRIPTS)
-
-
 # --- Answers -------------------------------------------------------------------------------------
 
 
@@ -282,14 +214,14 @@ def _comparable(prediction: str, gold: str) -> tuple[list[str], list[str]]:
     An answer such as "A" (a blood group) or "+" would otherwise equal every empty prediction.
     """
     rules: tuple[Callable[[str], list[str]], ...] = (
-        lambda text: _without_articles(_plain(text).split()),
-        lambda text: _plain(text).split(),
-        lambda text: _folded(text).split(),
+        lambda text: without_articles(plain(text).split()),
+        lambda text: plain(text).split(),
+        lambda text: folded(text).split(),
     )
     for rule in rules:
-        if units := _units(rule(gold)):
-            return _units(rule(prediction)), units
-    return _units(rules[0](prediction)), []
+        if found := units(rule(gold)):
+            return units(rule(prediction)), found
+    return units(rules[0](prediction)), []
 
 
 def _overlap(predicted: list[str], gold: list[str]) -> float:
@@ -313,18 +245,9 @@ def _rouge_scorer() -> Any:
         """Splits like the default tokenizer, which would drop all but a-z and 0-9."""
 
         def tokenize(self, text: str) -> list[str]:
-            return _units(_letters_only(text).split())
+            return units(letters_only(text).split())
 
     return rouge_scorer.RougeScorer(["rougeL"], tokenizer=EveryScript())
-
-
-def _letters_only(text: str) -> str:
-    """Return `text` in lower case with a space for all that is not a letter, mark or number."""
-    return "".join(
-        character if unicodedata.category(character)[0] in "LMN" else " "
-        for character in _folded(text)
-        if unicodedata.category(character) != "Cf"
-    )
 
 
 # --- Scores --------------------------------------------------------------------------------------

@@ -59,7 +59,8 @@ def write_page(
         notes="".join(f"<li>{escape(note)}</li>" for note in notes(report)),
         data=embedded(data),
     )
-    path.write_text(page, encoding="utf-8")
+    # Half a surrogate pair, as broken data have it, is written as JSON writes it.
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def embedded(value: Mapping[str, Any]) -> str:

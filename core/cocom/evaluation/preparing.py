@@ -15,10 +15,10 @@ from cocom.errors import InputError
 from cocom.evaluation.columns import Question
 from cocom.evaluation.datasets import QuestionSet, Record, read_question_set
 from cocom.evaluation.finding import Searcher, among_others
-from cocom.evaluation.metrics import normalize_answer
+from cocom.evaluation.metrics import match, normalize_answer
 from cocom.evaluation.naming import portable
 from cocom.evaluation.record_file import RecordFile
-from cocom.evaluation.suites import fact_questions
+from cocom.evaluation.suites import PASSAGES, fact_questions
 from cocom.retrieval.opening import open_reranker, open_retriever
 
 __all__ = ["FACTS", "GOLD", "Asked", "Finding", "drawn", "prepare", "read_set"]
@@ -105,7 +105,7 @@ class Asked:
                     plain[passage] = f" {normalize_answer(passage)} "
             found[number] = float(
                 any(
-                    _needle(answer) in plain[passage]
+                    _stands_in(answer, passage, plain[passage])
                     for answer in question.answers
                     for passage in question.passages
                 )
@@ -173,6 +173,11 @@ def prepare(
     """
     if finding.retriever == GOLD:
         if questions.name == FACTS:
+            if finding.passages != PASSAGES:
+                raise InputError(
+                    f"passages is {finding.passages}, but generated questions have {PASSAGES}: leave it out, "
+                    "or name a retriever, such as bm25."
+                )
             made = fact_questions(len(questions.records), seed=finding.seed)
         else:
             made = among_others(questions, passages=finding.passages, seed=finding.seed)
@@ -200,7 +205,9 @@ def prepare(
     )
 
 
-def _needle(answer: str) -> str:
+def _stands_in(answer: str, passage: str, normalized: str) -> bool:
     plain = normalize_answer(answer)
+    if not plain:  # such as "A" or "+", of which normalising leaves nothing
+        return bool(match(passage, [answer]))
     # Scripts without spaces between words have no borders to find.
-    return f" {plain} " if plain.isascii() else plain
+    return (f" {plain} " if plain.isascii() else plain) in normalized

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from cocom.datatypes import Answer, ContextEmbeddings
 from cocom.engine import Cocom
+from cocom.errors import ModelError
 from cocom.evaluation.columns import (
     Column,
     Question,
@@ -20,7 +23,7 @@ from cocom.evaluation.columns import (
     stretches,
 )
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "unbroken"]
 
 _Result = TypeVar("_Result")
 
@@ -59,6 +62,18 @@ def _call(function: Callable[..., _Result], arguments: tuple[Any, ...]) -> _Resu
     return function(_model, *arguments)
 
 
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Say what became of processes that ended before their time."""
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise ModelError(
+            "a process that answers questions ended, as when memory is short: start again with fewer "
+            "--processes; what was answered for --data is kept."
+        ) from error
+
+
 class Workers:
     """Processes that each load a model and answer stretches of a column."""
 
@@ -93,16 +108,17 @@ class Workers:
     ) -> Scores:
         """As `score_column`; the seconds are those of all processes together."""
         parts = stretches(column, questions, batch_size)
-        # The longest first, so that no process is left with one at the end.
-        tasks = [
-            (part, self._pool.submit(_answer, column, [questions[i] for i in part], batch_size))
-            for part in reversed(parts)
-        ]
         answers: dict[int, Answer] = {}
         seconds = 0.0
-        for part, task in tasks:
-            found, spent = task.result()
-            answers |= zip(part, found, strict=True)
-            seconds += spent
-            advance(len(part))
+        with unbroken():
+            # The longest first, so that no process is left with one at the end.
+            tasks = [
+                (part, self._pool.submit(_answer, column, [questions[i] for i in part], batch_size))
+                for part in reversed(parts)
+            ]
+            for part, task in tasks:
+                found, spent = task.result()
+                answers |= zip(part, found, strict=True)
+                seconds += spent
+                advance(len(part))
         return scores_of(column, questions, [answers[i] for i in range(len(questions))], seconds)

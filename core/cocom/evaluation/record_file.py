@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from cocom.errors import InputError
 
-__all__ = ["RecordFile"]
+__all__ = ["RecordFile", "written_to"]
 
 _LOG = logging.getLogger(__name__)
 _NUMBER = "n"
@@ -35,17 +37,18 @@ class RecordFile:
             header: What fixes the results: JSON values by name.
 
         Raises:
-            InputError: The file is of other results, or damaged.
+            InputError: The file is of other results, damaged, or cannot be written.
         """
         self.path = path
-        self._file: BinaryIO | None = None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: FileIO | None = None
         wanted = json.loads(json.dumps(dict(header)))
-        _mend(path)
-        found = _header(path)
-        if found is None:
-            path.write_text(json.dumps(wanted, ensure_ascii=False) + "\n", encoding="utf-8")
-        else:
+        with written_to(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _mend(path)
+            found = _header(path)
+            if found is None:
+                path.write_text(json.dumps(wanted, ensure_ascii=False) + "\n", encoding="utf-8")
+        if found is not None:
             _check(path, found, wanted)
         self.done = {int(row[_NUMBER]) for row in self}
 
@@ -57,14 +60,21 @@ class RecordFile:
                     yield _row(line, self.path, number)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write some rows, which stay whatever happens to this process afterwards."""
+        """Write some rows, which stay whatever happens to this process afterwards.
+
+        Raises:
+            InputError: The disk is full or the like, or another run writes the file.
+        """
         if self._file is None:
-            self._file = self.path.open("ab")
+            with written_to(self.path):
+                self._file = self.path.open("ab", buffering=0)
             _claim(self._file, self.path)
         kept = [dict(row) for row in rows]
         lines = (json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in kept)
-        self._file.write("".join(line + "\n" for line in lines).encode())
-        self._file.flush()
+        left = memoryview("".join(line + "\n" for line in lines).encode())
+        with written_to(self.path):
+            while left:
+                left = left[self._file.write(left) :]
         self.done.update(int(row[_NUMBER]) for row in kept)
 
     def close(self) -> None:
@@ -85,7 +95,19 @@ class RecordFile:
         self.close()
 
 
-def _claim(file: BinaryIO, path: Path) -> None:
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Say which file or folder of results cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"'{path}' cannot be written ({error.strerror or error}): make room or give another --out; what "
+            "was answered is kept."
+        ) from error
+
+
+def _claim(file: FileIO, path: Path) -> None:
     """Make sure that no other run writes the same file, where the system can tell."""
     try:
         import fcntl

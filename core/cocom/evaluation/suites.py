@@ -12,7 +12,7 @@ from cocom.evaluation.finding import among_others
 from cocom.training.facts import FactGenerator
 from cocom.training.records import records
 
-__all__ = ["fact_questions", "squad_questions"]
+__all__ = ["PASSAGES", "fact_questions", "squad_questions"]
 
 PASSAGES = 5
 
