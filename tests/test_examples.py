@@ -49,7 +49,6 @@ def test_every_example_is_tried(repository: Path) -> None:
 
 
 # The package that still holds LangChain's FAISS says that it will move.
-@pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset:DeprecationWarning")
 @pytest.mark.parametrize("name", PRINTED)
 def test_example(
     name: str,

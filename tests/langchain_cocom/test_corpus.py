@@ -37,7 +37,6 @@ from langchain_cocom import (
 )
 
 # The package that still holds BM25, TF-IDF and FAISS says that it will move.
-pytestmark = pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset")
 
 DOCUMENTS = (
     Document("The first passage.", id="a", metadata={"source": "a.txt", "page": 1}),

@@ -29,9 +29,6 @@ from cocom.indexing.sources import open_source
 from cocom.testing import tiny_cocom
 from llamaindex_cocom import CocomNodePostprocessor, CompressedNode, passages_of
 
-# LlamaIndex imports langchain-community where it is installed, which warns then.
-pytestmark = pytest.mark.filterwarnings("ignore:`langchain-community` is being sunset")
-
 TEXTS = (
     "The first passage.",
     "  Blanks around,\r\n\tand in between. \n",
