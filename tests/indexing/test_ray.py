@@ -234,7 +234,7 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
             if (second := mark.with_suffix(".second")).exists():
                 mark.with_suffix(".new").write_text(str(os.getpid()))
                 mark.with_suffix(".new").rename(mark)
-                time.sleep(3)
+                time.sleep(6)
             second.touch()
             return super()._compress(model, chunk)
 
