@@ -223,7 +223,15 @@ def test_a_chunk_that_kills_every_worker_ends_the_run_and_the_others_are_kept(
     assert entries(store) == entries(local)
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell started in the background ignores interrupts; this one does not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ray_session", "interruptible")
 def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
     build: Any, cocom_tiny: Cocom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +242,7 @@ def test_an_interrupt_ends_the_workers_and_what_they_finished_is_taken_up(
             if (second := mark.with_suffix(".second")).exists():
                 mark.with_suffix(".new").write_text(str(os.getpid()))
                 mark.with_suffix(".new").rename(mark)
-                time.sleep(6)
+                time.sleep(3)
             second.touch()
             return super()._compress(model, chunk)
 
