@@ -28,6 +28,10 @@ class HardSettings:
     small_model: str = "cocom-tiny"
     classifier: str = "llmlingua2-tiny"
 
+    def model_for(self, method: str) -> str:
+        """The model that a method scores tokens with."""
+        return self.classifier if method == "llmlingua2" else self.small_model
+
 
 def why_not(settings: HardSettings, method: str) -> str:
     """Why a method cannot be used; empty if it can."""
@@ -38,7 +42,7 @@ def why_not(settings: HardSettings, method: str) -> str:
 
 def model_of(settings: HardSettings, method: str) -> str:
     """What a method's results rest on: its model's name, and a hash of its files if they are at hand."""
-    name = settings.classifier if method == "llmlingua2" else settings.small_model
+    name = settings.model_for(method)
     folder = Path(folder_of(name))
     return f"{portable(name)} {_hash_of(folder)}" if folder.is_dir() else name
 
@@ -56,8 +60,7 @@ def open_hard(
     """
     from cocom.baselines.methods import make_compressor
 
-    model = settings.classifier if method == "llmlingua2" else settings.small_model
-    return make_compressor(method, model, count_tokens=count, device=device)
+    return make_compressor(method, settings.model_for(method), count_tokens=count, device=device)
 
 
 @cache
